@@ -1,0 +1,30 @@
+"""Photon statistics: drawing and thinning Poisson counts, and the study's one tree of random streams."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The order is the tree's contract: a stream keeps its numbers when another one is added at the end.
+STREAMS = ("object", "noise/train", "noise/test", "jitter/train", "jitter/test", "views", "network")
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """Independent generator for one purpose, a child of `seed` (Philox: same numbers on every machine).
+
+    `name` is one of STREAMS; raises ValueError otherwise.
+    """
+    child = np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(name),))
+    return np.random.Generator(np.random.Philox(child))
+
+
+def draw_counts(rate: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint32]:
+    """Poisson counts of an expected rate (any shape, photons per detector pixel)."""
+    return rng.poisson(rate).astype(np.uint32)
+
+
+def thin(counts: NDArray[np.integer], keep: float, rng: np.random.Generator) -> NDArray[np.uint32]:
+    """Keep each detected photon with probability `keep` in [0, 1]; the removed ones are `counts - thin(...)`.
+
+    Poisson(lam) counts thinned this way are Poisson(keep * lam), independent of the removed part
+    (Kingman, Poisson Processes, 1993, colouring theorem). Shapes are kept.
+    """
+    return rng.binomial(counts.astype(np.int64), keep).astype(np.uint32)
