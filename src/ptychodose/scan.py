@@ -110,8 +110,7 @@ def neighbour_groups(
     """Groups (n, C) of pattern indices: pattern i and C - 1 drawn from its K nearest of the same scan.
 
     K = `neighbours` counts the pattern itself; every pattern anchors one group, a group never mixes scans.
-    Patterns of a scan with fewer than K members draw from what there is; raises StudyError when K < C or a
-    scan has fewer than C patterns and no whole scan is left to draw from.
+    Raises StudyError when K < C or a scan has fewer than K patterns.
     """
     if neighbours < group_size:
         raise StudyError(
@@ -121,14 +120,14 @@ def neighbour_groups(
     groups = []
     for scan in np.unique(scans):
         members = np.flatnonzero(scans == scan)
-        if len(members) < group_size:
-            continue  # the cut end of an interleaved scan: too few patterns to form a group
-        reach = min(neighbours, len(members))
-        _, near = cKDTree(positions[members]).query(positions[members], k=reach)
-        near = near.reshape(len(members), reach)  # (n, K); column 0 is the pattern itself
-        drawn = np.argsort(rng.random((len(members), reach - 1)), axis=1)[:, : group_size - 1] + 1
+        if len(members) < neighbours:
+            raise StudyError(
+                f"overlap.neighbours: scan {scan} of the view holds {len(members)} patterns, fewer than the "
+                f"{neighbours} nearest asked for; nearest usable value: {len(members)}"
+            )
+        _, near = cKDTree(positions[members]).query(positions[members], k=neighbours)
+        near = near.reshape(len(members), neighbours)  # (n, K); column 0 is the pattern itself
+        drawn = np.argsort(rng.random((len(members), neighbours - 1)), axis=1)[:, : group_size - 1] + 1
         picked = np.concatenate([near[:, :1], np.take_along_axis(near, drawn, 1)], 1)  # (n, C)
         groups.append(members[picked])
-    if not groups:
-        raise StudyError(f"overlap: no scan of the view holds {group_size} patterns; use a smaller group or a denser view")
     return np.concatenate(groups).astype(np.int64)

@@ -1,0 +1,67 @@
+"""How much the patterns of a view overlap and how many photons each object pixel gets."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import pdist
+
+
+def encircled_diameter(probe: NDArray[np.complexfloating], fraction: float = 0.9) -> float:
+    """Diameter (px) of the disc around the probe's centroid that holds `fraction` of its energy.
+
+    probe (N, N). 0.9 is D90, the diameter behind every overlap ratio here: insensitive to the far tails.
+    """
+    energy = np.abs(probe.astype(np.complex128)) ** 2
+    y, x = np.indices(energy.shape)
+    centre = [(energy * axis).sum() / energy.sum() for axis in (y, x)]
+    radius = np.hypot(y - centre[0], x - centre[1]).ravel()
+    order = np.argsort(radius, kind="stable")
+    share = np.cumsum(energy.ravel()[order]) / energy.sum()
+    return float(2 * np.interp(fraction, share, radius[order]))
+
+
+def disc_overlap(distance: NDArray[np.float64], diameter: float) -> NDArray[np.float64]:
+    """Shared area fraction of two discs: f(d) = (2/pi)(acos(d/D) - (d/D) sqrt(1 - (d/D)^2)), 0 beyond D.
+
+    `distance` any shape and `diameter` in the same unit (elementary geometry: lens of two equal circles).
+    """
+    ratio = np.minimum(np.asarray(distance, float) / diameter, 1.0)
+    return 2 / np.pi * (np.arccos(ratio) - ratio * np.sqrt(1 - ratio**2))
+
+
+def within_groups(positions: NDArray[np.float64], groups: NDArray[np.int64], diameter: float) -> float | None:
+    """M1: mean disc overlap of all pairs within a group, averaged over groups (n, C); None for C = 1."""
+    if groups.shape[1] < 2:
+        return None
+    return float(np.mean([disc_overlap(pdist(positions[g]), diameter).mean() for g in groups]))
+
+
+def between_images(positions: NDArray[np.float64], neighbours: int, diameter: float) -> float | None:
+    """M2: mean disc overlap of each image with its K nearest, exact duplicates counted once; None for one image."""
+    unique = np.unique(positions, axis=0)
+    reach = min(neighbours, len(unique) - 1)
+    if reach < 1:
+        return None
+    distance, _ = cKDTree(unique).query(unique, k=reach + 1)
+    return float(disc_overlap(distance[:, 1:], diameter).mean())
+
+
+def between_groups(positions: NDArray[np.float64], groups: NDArray[np.int64], diameter: float) -> float | None:
+    """M3: mean disc overlap of group centroids closer than one diameter; None when there is no such pair."""
+    centroids = positions[groups].mean(1)  # (n_groups, 2)
+    pairs = cKDTree(centroids).query_pairs(diameter, output_type="ndarray")
+    if not len(pairs):
+        return None
+    distance = np.linalg.norm(centroids[pairs[:, 0]] - centroids[pairs[:, 1]], axis=1)
+    return float(disc_overlap(distance, diameter).mean())
+
+
+def photons_per_pixel(counts: float, patterns: int, step: float) -> float:
+    """n-bar: detected photons per object pixel of a scan of `patterns` patterns, one per `step` x `step` px cell."""
+    return counts / (patterns * step**2)
+
+
+def sampling_ratio(size: int, step: float) -> float:
+    """alpha = N^2 / step^2: real measurements per complex object pixel; 2 is the counting limit
+    (da Silva & Menzel, Opt. Express 23, 33812 (2015))."""
+    return size**2 / step**2
