@@ -1,0 +1,141 @@
+"""The base of a study, one object and one probe: from a recipe or from an NPZ of a reconstruction."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptychodose import phantom
+from ptychodose.errors import StudyError
+from ptychodose.params import load_yaml, read_section
+from ptychodose.settings import Generate, Recipe
+
+SIZES = (64, 128)  # patch sizes N the networks and figures are tested for
+MAX_PIXELS = 2**26  # 64 Mpx of object: refuse an absurd shape before it is allocated
+
+
+@dataclass(frozen=True)
+class Base:
+    """obj (H, W) complex64 with amplitude <= 1; probe (N, N) complex64, arbitrary energy; centres ((y0, y1),
+    (x0, x1)) px that scan positions may take: patches inside the object and inside the base's own scan."""
+
+    obj: NDArray[np.complex64]
+    probe: NDArray[np.complex64]
+    centres: tuple[tuple[float, float], tuple[float, float]]
+
+
+def load(settings: Generate, rng: np.random.Generator) -> Base:
+    """Load `generate.base`: a .yaml recipe (drawn with `rng`) or an .npz with probeGuess and objectGuess.
+
+    An object whose amplitude exceeds 1 is divided by its maximum; the dose fixes the probe's scale later, so
+    their product is unchanged. Raises StudyError naming file, key and remedy.
+    """
+    path = Path(settings.base)
+    if path.suffix in (".yaml", ".yml"):
+        obj, probe = _from_recipe(path, settings, rng)
+        own_scan = None
+    elif path.suffix == ".npz":
+        arrays = _read_npz(path)
+        obj, probe = _checked(path, arrays)
+        own_scan = _own_scan(path, arrays)
+    else:
+        raise StudyError(f"generate.base: {path} is neither a .yaml recipe nor an .npz; name one of these")
+    obj = obj / max(1.0, float(np.abs(obj).max()))
+    return Base(obj.astype(np.complex64), probe.astype(np.complex64), _centres(obj.shape, len(probe), own_scan))
+
+
+def _from_recipe(
+    path: Path, settings: Generate, rng: np.random.Generator
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
+    obj = phantom.synthetic_object((recipe.rows, recipe.columns), recipe.phase_std, recipe.amplitude_std, rng)
+    probe = phantom.zone_plate_probe(
+        recipe.size,
+        settings.energy_ev,
+        settings.distance_m,
+        settings.detector_pixel_um * 1e-6,
+        recipe.probe.outer_zone_width_nm * 1e-9,
+        recipe.probe.central_stop,
+        recipe.probe.defocus_um * 1e-6,
+        recipe.probe.edge_px,
+    )
+    return obj, probe
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The members a base may have; anything else in the file is ignored. Pickled members are refused."""
+    wanted = ("probeGuess", "objectGuess", "xcoords", "ycoords")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in wanted if _small_enough(path, archive, key)}
+    except FileNotFoundError:
+        raise StudyError(f"generate.base: {path} not found; correct the path in params.yaml") from None
+    except ValueError as error:
+        if "pickle" not in str(error).lower():
+            raise StudyError(f"{path}: damaged array ({error}); fetch the file again") from None
+        raise StudyError(f"{path}: holds pickled data, which is never loaded; save plain arrays with numpy.savez") from None
+    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+        raise StudyError(f"{path}: truncated or not an NPZ ({type(error).__name__}); fetch the file again") from None
+
+
+def _small_enough(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> bool:
+    """Whether the archive has `key`, refusing a member that would not fit before it is read."""
+    if key not in archive.files:
+        return False
+    size = archive.zip.getinfo(f"{key}.npy").file_size  # type: ignore[union-attr]
+    if size > 16 * MAX_PIXELS:
+        raise StudyError(f"{path}: {key} is {size / 2**30:.1f} GiB; a base may have at most {MAX_PIXELS} pixels")
+    return True
+
+
+def _checked(
+    path: Path, arrays: dict[str, NDArray[np.generic]]
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Object and probe as complex128 (a single leading mode axis of length 1 is dropped)."""
+    made = []
+    for key in ("objectGuess", "probeGuess"):
+        if key not in arrays:
+            raise StudyError(f"{path}: key {key!r} is missing; a base needs probeGuess and objectGuess")
+        array = arrays[key]
+        if not np.iscomplexobj(array):
+            raise StudyError(f"{path}: {key} is {array.dtype}, not complex; save the complex wave, not its modulus")
+        if array.ndim == 3 and array.shape[0] == 1:
+            array = array[0]
+        if array.ndim != 2:
+            raise StudyError(f"{path}: {key} has shape {array.shape}; expected two dimensions (one mode)")
+        if not np.isfinite(array).all() or not array.any():
+            raise StudyError(f"{path}: {key} holds NaN, infinity or only zeros; repair the reconstruction")
+        made.append(array.astype(np.complex128))
+    obj, probe = made
+    if probe.shape[0] != probe.shape[1] or len(probe) not in SIZES:
+        raise StudyError(f"{path}: probeGuess is {probe.shape}; supported sizes are 64 x 64 and 128 x 128")
+    if min(obj.shape) <= len(probe):
+        raise StudyError(f"{path}: objectGuess {obj.shape} is not larger than the probe {probe.shape}; use a larger object")
+    return obj, probe
+
+
+def _own_scan(path: Path, arrays: dict[str, NDArray[np.generic]]) -> tuple[tuple[float, float], ...] | None:
+    """Bounding box ((y0, y1), (x0, x1)) of the base's own positions, outside which its object is not known."""
+    if "xcoords" not in arrays or "ycoords" not in arrays:
+        return None
+    box = []
+    for key in ("ycoords", "xcoords"):
+        values = np.asarray(arrays[key])
+        if values.dtype.kind not in "fiu" or not values.size or not np.isfinite(values).all():
+            raise StudyError(f"{path}: {key} holds values that are not finite numbers; repair or drop both coordinate keys")
+        box.append((float(values.min()), float(values.max())))
+    return tuple(box)
+
+
+def _centres(
+    shape: tuple[int, ...], size: int, own_scan: tuple[tuple[float, float], ...] | None
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    inside = [(float(size // 2), float(length - size // 2)) for length in shape]
+    if own_scan is not None:
+        inside = [
+            (max(low, own_low), min(high, own_high))
+            for (low, high), (own_low, own_high) in zip(inside, own_scan, strict=True)
+        ]
+    return inside[0], inside[1]

@@ -1,0 +1,115 @@
+"""Read YAML into the frozen dataclasses of `settings`: typed, range-checked, unknown keys refused by name."""
+
+import difflib
+import math
+import types
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
+
+from ptychodose.errors import StudyError
+from ptychodose.settings import Params
+
+
+def read_section(cls: type, values: Any, where: str) -> Any:
+    """Build the frozen dataclass `cls` from a YAML mapping.
+
+    `where` names the section in messages. Numbers typed as text ("1e4") count as numbers; an integer field takes
+    10000.0. Raises StudyError naming file section, key and value for unknown, missing, mistyped or out-of-range
+    entries.
+    """
+    if not isinstance(values, dict):
+        raise StudyError(f"{where}: expected a section of `key: value` lines, found {values!r}")
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]
+    for key in values:
+        if key not in names:
+            raise StudyError(f"{where}: unknown key {key!r}; {_suggest(str(key), names)}")
+    made = {}
+    for item in fields(cls):
+        if item.name in values:
+            made[item.name] = _convert(hints[item.name], values[item.name], f"{where}.{item.name}", item.metadata)
+        elif item.default is MISSING:
+            raise StudyError(f"{where}.{item.name}: missing; add it (see the committed params.yaml)")
+    return cls(**made)
+
+
+def _suggest(key: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)
+    return f"did you mean {near[0]!r}?" if near else "remove it"
+
+
+def _convert(kind: Any, value: Any, where: str, metadata: Any) -> Any:
+    if is_dataclass(kind):
+        return read_section(kind, value, where)  # type: ignore[arg-type]
+    if get_origin(kind) is types.UnionType:  # int | None
+        if value is None:
+            return None
+        kind = get_args(kind)[0]
+    choices = metadata.get("choices", ())
+    if choices and value not in choices:
+        raise StudyError(f"{where}: {value!r} is not one of {', '.join(map(str, choices))}; {_suggest(str(value), choices)}")
+    readers: dict[Any, Callable[[Any, str], Any]] = {int: _integer, float: _number, bool: _boolean, str: _text}
+    made = readers[kind](value, where)
+    if "bounds" in metadata:
+        _check_bounds(made, where, *metadata["bounds"])
+    return made
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not math.isfinite(number):
+        raise StudyError(f"{where}: {value!r} is not a finite number")
+    return number
+
+
+def _integer(value: Any, where: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    number = _number(value, where)
+    if number != int(number):
+        raise StudyError(f"{where}: {value!r} is not a whole number")
+    return int(number)
+
+
+def _boolean(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise StudyError(f"{where}: {value!r} is not true or false")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise StudyError(f"{where}: {value!r} is not a text")
+    return value
+
+
+def _check_bounds(value: float, where: str, low: float, high: float, open_low: bool, open_high: bool) -> None:
+    if value < low or value > high or (open_low and value == low) or (open_high and value == high):
+        span = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+        raise StudyError(f"{where}: {value:g} is outside {span}")
+
+
+def load_yaml(path: Path | str) -> dict[str, Any]:
+    """Read a YAML mapping. Raises StudyError in one line when absent, unreadable or not a mapping."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        loaded = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: not found; restore it with `git restore {path}` or correct the path") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise StudyError(f"{path}: not readable as YAML ({' '.join(str(error).split())[:120]})") from None
+    if not isinstance(loaded, dict):
+        raise StudyError(f"{path}: expected `key: value` lines, found {type(loaded).__name__}")
+    return loaded
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """The study's parameters. Raises StudyError (one line: section.key, value, remedy) for anything not valid."""
+    return read_section(Params, load_yaml(path), str(path))  # type: ignore[no-any-return]

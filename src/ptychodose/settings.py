@@ -1,0 +1,109 @@
+"""Every parameter of the study as frozen dataclasses; params.yaml holds the values and the reasons.
+
+Section `x` of params.yaml is the dataclass `X`, one field per key. Numbers carry their range here.
+"""
+
+from dataclasses import MISSING, dataclass, field
+from typing import Any
+
+
+def limit(low: float, high: float, default: Any = MISSING, *, open_low: bool = False, open_high: bool = False) -> Any:
+    """A number that must lie in [low, high], or without an end that is declared open."""
+    metadata = {"bounds": (low, high, open_low, open_high)}
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+def choice(*names: str) -> Any:
+    """A text that must be one of `names`."""
+    return field(metadata={"choices": names})
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One number per source of randomness; None follows the root seed."""
+
+    object: int | None = limit(0, 2**63 - 1, None)
+    noise: int | None = limit(0, 2**63 - 1, None)
+    network: int | None = limit(0, 2**63 - 1, None)
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Base file, geometry and finest scan."""
+
+    base: str
+    energy_ev: float = limit(0, 1e6, open_low=True)
+    distance_m: float = limit(0, 100, open_low=True)
+    detector_pixel_um: float = limit(0, 1e4, open_low=True)
+    nodes_per_diameter: int = limit(2, 100)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Views by overlap ratio 1 - step / D90."""
+
+    dense: float = limit(0, 1, open_high=True)
+    sparse: float = limit(0, 1, open_high=True)
+    neighbours: int = limit(1, 1000)
+    train_patterns: int = limit(1, 10**6)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What tells the training arms apart: the view they see and C, the patterns reconstructed jointly."""
+
+    view: str = choice("dense", "sparse")
+    group_size: int = limit(1, 1000)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Scoring of the held-out region."""
+
+    block_groups: int = limit(1, 10**5)
+    deviance_patterns: int = limit(1, 10**6)
+
+
+@dataclass(frozen=True)
+class Params:
+    """params.yaml as a whole."""
+
+    dose: float = limit(0, 1e12, open_low=True)
+    seed: int = limit(0, 2**63 - 1)
+    seeds: Seeds
+    generate: Generate
+    overlap: Overlap
+    train_dense: Arm
+    train_baseline: Arm
+    compare: Compare
+
+    def seed_of(self, source: str) -> int:
+        """The number that drives `source` (object, noise or network)."""
+        own = getattr(self.seeds, source)
+        return self.seed if own is None else int(own)
+
+    def arms(self) -> dict[str, Arm]:
+        """Training arms by name, in the order of the tables."""
+        return {"baseline": self.train_baseline, "dense": self.train_dense}
+
+
+@dataclass(frozen=True)
+class ProbeRecipe:
+    """Defocused zone plate (see phantom.zone_plate_probe for the symbols)."""
+
+    outer_zone_width_nm: float = limit(0, 1e4, open_low=True)
+    central_stop: float = limit(0, 1, open_high=True)
+    defocus_um: float = limit(-1e6, 1e6)
+    edge_px: float = limit(0, 100, open_low=True)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A procedural base: patch size N, object rows and columns in px, contrast, probe."""
+
+    size: int = field(metadata={"choices": (64, 128)})
+    rows: int = limit(65, 8192)
+    columns: int = limit(65, 8192)
+    phase_std: float = limit(0, 1.5, open_low=True)
+    amplitude_std: float = limit(0, 0.25, open_low=True)
+    probe: ProbeRecipe
