@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 STREAMS = ("object", "noise/train", "noise/test", "jitter/train", "jitter/test", "views", "network")
 
 
-def stream(seed: int, name: str) -> np.random.Generator:
+def stream(seed: int, name: str, number: int = 0) -> np.random.Generator:
     """Independent generator for one purpose, a child of `seed` (Philox: same numbers on every machine).
 
-    `name` is one of STREAMS; raises ValueError otherwise.
+    `name` is one of STREAMS (ValueError otherwise); `number` tells several of one purpose apart.
     """
-    child = np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(name),))
+    child = np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(name), number))
     return np.random.Generator(np.random.Philox(child))
 
 

@@ -40,10 +40,10 @@ class Generate:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Views by overlap ratio 1 - step / D90."""
+    """Views by overlap ratio 1 - step / D90; None skips a view."""
 
-    dense: float = limit(0, 1, open_high=True)
-    sparse: float = limit(0, 1, open_high=True)
+    dense: float | None = limit(0, 1, open_high=True)
+    sparse: float | None = limit(0, 1, open_high=True)
     neighbours: int = limit(1, 1000)
     train_patterns: int = limit(1, 10**6)
 
@@ -81,6 +81,10 @@ class Params:
         """The number that drives `source` (object, noise or network)."""
         own = getattr(self.seeds, source)
         return self.seed if own is None else int(own)
+
+    def views(self) -> dict[str, float | None]:
+        """Overlap ratios by view."""
+        return {"dense": self.overlap.dense, "sparse": self.overlap.sparse}
 
     def arms(self) -> dict[str, Arm]:
         """Training arms by name, in the order of the tables."""

@@ -1,0 +1,45 @@
+"""Stage `generate`: simulate Poisson counts of the finest scan at a dose, one CXI file per split, truth apart."""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ptychodose import acquisition, base, cxi, noise, params
+from ptychodose.h5 import write_arrays
+from ptychodose.manifest import write_stage_manifest
+from ptychodose.stage import run
+
+OUT = Path("data/simulated")
+TRUTH = OUT / "truth.h5"
+
+
+def main() -> None:
+    """params.yaml and the base -> data/simulated/{train,test}.cxi and truth.h5."""
+    study = params.load()
+    source = base.load(study.generate, noise.stream(study.seed_of("object"), "object"))
+    headers = acquisition.plan(source, study.generate, study.dose, study.seed_of("noise"))
+    total = sum(len(header.positions) for header in headers.values())
+    with tqdm(total=total, desc="generate", unit="pattern") as bar:
+        for split, header in headers.items():
+            rng = noise.stream(study.seed_of("noise"), f"noise/{split}")
+            blocks = acquisition.counts(source.obj, header, rng)
+            measured = cxi.write(OUT / f"{split}.cxi", header, _watched(blocks, bar))
+            bar.write(f"{split}: {len(header.positions)} patterns, {measured:.1f} counts each")
+    probe = source.probe / abs(source.probe.ravel()).dot(abs(source.probe.ravel())) ** 0.5
+    write_arrays(TRUTH, {"obj": source.obj, "probe": probe})
+    write_stage_manifest(
+        "generate",
+        inputs=[Path(study.generate.base)],
+        outputs=[OUT / "train.cxi", OUT / "test.cxi", TRUTH],
+        parameters={"dose": study.dose, "seed": study.seed, "seeds": study.seeds, "generate": study.generate},
+    )
+
+
+def _watched(blocks, bar):
+    for block in blocks:
+        yield block
+        bar.update(len(block))
+
+
+if __name__ == "__main__":
+    run("generate", main)

@@ -1,0 +1,133 @@
+"""A view: the patterns kept from the finest scan, their scan, their groups; built here and stored as HDF5.
+
+A view file holds selections, never copies of patterns: per split `index` (n,) into the split's CXI file, `scan` (n,),
+and `groups_C` (n_groups, C) into the view's own list of patterns.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptychodose import measures, scan
+from ptychodose.cxi import Header
+from ptychodose.errors import StudyError
+from ptychodose.h5 import read_arrays, write_arrays
+
+SPLITS = ("train", "test")
+REMEDY = "run `dvc repro overlap`"
+
+
+@dataclass(frozen=True)
+class View:
+    """Patterns `index` (n,) of one split, the complete `scan` (n,) each belongs to, groups {C: (n_groups, C)}."""
+
+    index: NDArray[np.int64]
+    scan: NDArray[np.int32]
+    groups: dict[int, NDArray[np.int64]]
+
+
+def select(
+    header: Header, step: int, wanted: int | None, sizes: set[int], neighbours: int, rng: np.random.Generator, where: str
+) -> View:
+    """Build the view of stride `step` of one split; `wanted` patterns, or None for one complete scan.
+
+    Raises StudyError naming the nearest usable value when there are too few patterns.
+    """
+    index, scans = scan.select_scans(header.nodes, step, wanted, rng)
+    if wanted is not None:
+        _check_enough(index, scans, wanted, neighbours, where)
+    positions = header.positions[index]
+    try:
+        groups = {size: scan.neighbour_groups(positions, scans, size, neighbours, rng) for size in sorted(sizes)}
+    except StudyError as error:
+        raise StudyError(f"{where}: {error}") from None
+    return View(index, scans, groups)
+
+
+def _check_enough(
+    index: NDArray[np.int64], scans: NDArray[np.int32], wanted: int, neighbours: int, where: str
+) -> None:
+    last = int((scans == scans[-1]).sum())
+    if len(index) < wanted:
+        usable, found = len(index), f"the finest scan has only {len(index)}"
+    elif last < neighbours:
+        usable, found = len(index) - last, f"the last scan would keep {last}, fewer than overlap.neighbours = {neighbours}"
+    else:
+        return
+    raise StudyError(f"{where}: overlap.train_patterns = {wanted}, but {found}; nearest usable value: {usable}")
+
+
+def describe(header: Header, view: View, step: int, group_size: int, neighbours: int, counts: float) -> dict[str, object]:
+    """Overlap and photons of a view: M1 to M3, n-bar, alpha (see `measures`), numbers of patterns and groups.
+
+    `counts` = detected photons in the kept patterns. Scans are measured apart (a group never mixes them) and
+    averaged over patterns; `step` is the stride on the finest lattice.
+    """
+    positions, width = header.positions[view.index], step * header.pitch
+    groups = view.groups[group_size]
+    of_group = view.scan[groups[:, 0]]
+    rows = []
+    for number in np.unique(view.scan):
+        mine = positions[view.scan == number]
+        rows.append((len(mine), measures.between_images(mine, neighbours - 1, header.diameter),
+                     measures.between_groups(positions, groups[of_group == number], header.diameter)))  # fmt: skip
+    nbar = measures.photons_per_pixel(counts, len(view.index), width)
+    incident = float((np.abs(header.probe.astype(np.complex128)) ** 2).sum())
+    return {
+        "images": len(view.index),
+        "unique_images": len(np.unique(positions, axis=0)),
+        "scans": len(rows),
+        "groups": len(groups),
+        "group_size": group_size,
+        "step_px": width,
+        "overlap_ratio": 1 - width / header.diameter,
+        "probe_d90_px": header.diameter,
+        "m1_within_groups": measures.within_groups(positions, groups, header.diameter),
+        "m2_between_images": _mean([(n, m2) for n, m2, _ in rows]),
+        "m3_between_groups": _mean([(n, m3) for n, _, m3 in rows]),
+        "photons_per_pixel": nbar,
+        "incident_photons_per_pixel": incident / width**2,
+        "photons_per_um2": nbar / (header.pixel_m * 1e6) ** 2,
+        "alpha": measures.sampling_ratio(len(header.probe), width),
+    }
+
+
+def _mean(weighted: list[tuple[int, float | None]]) -> float | None:
+    kept = [(n, value) for n, value in weighted if value is not None]
+    return sum(n * value for n, value in kept) / sum(n for n, _ in kept) if kept else None
+
+
+def write(path: Path, view_name: str, splits: dict[str, View]) -> None:
+    """Store the train and test selections of one view."""
+    arrays: dict[str, NDArray] = {}
+    for split, view in splits.items():
+        arrays |= {f"{split}/index": view.index, f"{split}/scan": view.scan}
+        arrays |= {f"{split}/groups_{size}": groups for size, groups in view.groups.items()}
+    write_arrays(path, arrays, {"view": view_name, "schema": 1})
+
+
+def write_skipped(path: Path, view_name: str, reason: str) -> None:
+    """Store that a view was not built, and why, so that later stages can say so."""
+    write_arrays(path, {}, {"view": view_name, "schema": 1, "skipped": reason})
+
+
+def skipped(path: Path) -> str | None:
+    """The reason why a view was not built, or None. Raises StudyError for an unreadable file."""
+    reason = read_arrays(path, REMEDY)[1].get("skipped")
+    return None if reason is None else str(reason)
+
+
+def read(path: Path, split: str, group_size: int) -> View:
+    """Read one split of a view with its groups of `group_size`. Raises StudyError (file, entry, remedy)."""
+    arrays, _ = read_arrays(path, REMEDY)
+    try:
+        index, scans = arrays[f"{split}/index"], arrays[f"{split}/scan"]
+        groups = arrays[f"{split}/groups_{group_size}"]
+    except KeyError as error:
+        raise StudyError(f"{path}: entry {error} is missing; {REMEDY}") from None
+    inside = groups.ndim == 2 and groups.shape[1] == group_size and len(index) == len(scans) and index.ndim == 1
+    if not inside or not len(index) or groups.min() < 0 or groups.max() >= len(index) or index.min() < 0:
+        raise StudyError(f"{path}: {split} groups do not point into its list of patterns; {REMEDY}")
+    return View(index.astype(np.int64), scans.astype(np.int32), {group_size: groups.astype(np.int64)})
