@@ -68,7 +68,9 @@ def _read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
     """The members a base may have; anything else in the file is ignored. Pickled members are refused."""
     wanted = ("probeGuess", "objectGuess", "xcoords", "ycoords")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise zipfile.BadZipFile
             return {key: archive[key] for key in wanted if _small_enough(path, archive, key)}
     except FileNotFoundError:
         raise StudyError(f"generate.base: {path} not found; correct the path in params.yaml") from None

@@ -1,0 +1,134 @@
+"""The CXI dataset: round trip, standard entries in SI units, every inconsistency refused."""
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+
+from ptychodose import cxi
+from ptychodose.errors import StudyError
+
+
+def header(number=5, size=64):
+    rng = np.random.Generator(np.random.Philox(0))
+    return cxi.Header(
+        positions=rng.uniform(32, 60, (number, 2)),
+        nodes=np.stack(np.divmod(np.arange(number), 3), 1).astype(np.int32),
+        probe=(rng.standard_normal((size, size)) + 1j).astype(np.complex64),
+        mask=np.zeros((size, size), np.uint32),
+        energy_ev=8800.0,
+        distance_m=1.0,
+        detector_pixel_m=172e-6,
+        pitch=2.4,
+        diameter=24.2,
+        shape=(100, 97),
+        dose_requested=50.0,
+        dose_measured=0.0,
+    )
+
+
+def counts(number=5, size=64):
+    return np.random.Generator(np.random.Philox(1)).poisson(0.2, (number, size, size)).astype(np.uint32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "train.cxi"
+    cxi.write(path, header(), iter([counts()[:2], counts()[2:]]))
+    return path
+
+
+def test_round_trip(path):
+    with cxi.dataset(path) as (read, stored):
+        assert (stored[()] == counts()).all() and stored.dtype == np.uint32
+        assert cxi.measured_dose(path, read, stored) == pytest.approx(counts().sum() / 5)
+        for field in dataclasses.fields(cxi.Header):
+            if field.name != "dose_measured":
+                assert np.asarray(getattr(read, field.name)) == pytest.approx(
+                    np.asarray(getattr(header(), field.name)), rel=1e-12
+                ), field.name
+
+
+def test_equal_content_gives_equal_bytes(path, tmp_path):
+    other = tmp_path / "other_name.cxi"
+    cxi.write(other, header(), iter([counts()]))
+    assert other.read_bytes() == path.read_bytes()
+
+
+def test_standard_entries_in_si_units_with_sample_translation(path):
+    with h5py.File(path) as file:
+        assert file["cxi_version"][()] == 160
+        assert file["entry_1/data_1/data"].shape == (5, 64, 64)
+        x, y, z = file["entry_1/data_1/translation"][()].T
+        pixel = header().pixel_m
+        assert -y / pixel == pytest.approx(header().positions[:, 0]) and not z.any()
+        assert -x / pixel == pytest.approx(header().positions[:, 1])
+        assert file["entry_1/instrument_1/source_1/energy"][()] == pytest.approx(8800 * 1.602176634e-19)
+
+
+def entry(name):
+    def change(file):
+        del file[name]
+
+    return change
+
+
+def attribute(name, value):
+    return lambda file: file["ptychodose"].attrs.__setitem__(name, value)
+
+
+def values(name, make):
+    def change(file):
+        made = make(file[name][()])
+        units = dict(file[name].attrs)
+        del file[name]
+        file[name] = made
+        file[name].attrs.update(units)
+
+    return change
+
+
+DATA, TRANSLATION = "entry_1/instrument_1/detector_1/data", "entry_1/sample_1/geometry_1/translation"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        entry(DATA),
+        entry(TRANSLATION),
+        entry("entry_1/instrument_1/source_1/illumination"),
+        entry("ptychodose"),
+        attribute("schema", 2),
+        attribute("shape", [10, 10]),
+        values(DATA, lambda d: d.astype(np.float32)),
+        values(DATA, lambda d: d.astype(np.int32)),
+        values(DATA, lambda d: d[:3]),
+        values(TRANSLATION, lambda d: d * np.nan),
+        values(TRANSLATION, lambda d: d[:, :2]),
+        values(TRANSLATION, lambda d: d * 10),
+        values("entry_1/instrument_1/source_1/illumination", np.abs),
+        lambda file: file["entry_1/instrument_1/source_1/energy"].attrs.__setitem__("units", "eV"),
+        lambda file: (file.__delitem__(DATA), file.__setitem__(DATA, h5py.ExternalLink("/etc/passwd", "/x"))),
+    ],
+)
+def test_inconsistent_files_are_refused_in_one_line(path, change):
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(StudyError, match="train.cxi.*dvc repro generate") as caught, cxi.dataset(path):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_edited_counts_contradict_the_stored_dose(path):
+    with h5py.File(path, "r+") as file:
+        file[DATA][0, 0, 0] += 1000
+    with cxi.dataset(path) as (read, stored), pytest.raises(StudyError, match="changed after"):
+        cxi.measured_dose(path, read, stored)
+
+
+def test_truncated_and_absent(path, tmp_path):
+    path.write_bytes(path.read_bytes()[:3000])
+    for name in (path, tmp_path / "absent.cxi"):
+        with pytest.raises(StudyError, match="not a readable HDF5"), cxi.dataset(name):
+            pass

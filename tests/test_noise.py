@@ -1,0 +1,37 @@
+"""Photon statistics."""
+
+import numpy as np
+import pytest
+
+from ptychodose import noise
+
+
+def test_poisson_mean_equals_variance():
+    rates = np.array([0.05, 1.0, 7.0, 300.0])
+    counts = noise.draw_counts(np.broadcast_to(rates, (40000, 4)), noise.stream(1, "noise/train")).astype(float)
+    assert counts.mean(0) == pytest.approx(rates, rel=0.05)
+    assert counts.var(0) == pytest.approx(rates, rel=0.05)
+
+
+def test_thinning_is_poisson_with_independent_parts():
+    rng = noise.stream(2, "noise/train")
+    counts = noise.draw_counts(np.full(200_000, 6.0), rng)
+    kept = noise.thin(counts, 0.3, rng).astype(float)
+    removed = counts - kept
+    assert kept.mean() == pytest.approx(1.8, rel=0.02)
+    assert kept.var() == pytest.approx(1.8, rel=0.02)
+    assert abs(np.corrcoef(kept, removed)[0, 1]) < 0.01
+
+
+def test_thinning_by_all_or_nothing():
+    counts = np.arange(20, dtype=np.uint32)
+    rng = noise.stream(3, "network")
+    assert (noise.thin(counts, 1.0, rng) == counts).all() and not noise.thin(counts, 0.0, rng).any()
+
+
+def test_streams_are_repeatable_and_differ():
+    draw = lambda *key: noise.stream(*key).random(4).tolist()  # noqa: E731
+    assert draw(5, "object") == draw(5, "object")
+    assert len({tuple(draw(*key)) for key in [(5, "object"), (6, "object"), (5, "network"), (5, "views", 1)]}) == 4
+    with pytest.raises(ValueError):
+        noise.stream(5, "nonsense")

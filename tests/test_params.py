@@ -1,0 +1,88 @@
+"""params.yaml: every spelling of a number is one value, every mistake is one line that names the remedy."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ptychodose import params
+from ptychodose.errors import StudyError
+
+COMMITTED = Path(__file__).parents[1] / "params.yaml"
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """Load the committed parameters after `change(document)`."""
+
+    def load(change):
+        document = yaml.safe_load(COMMITTED.read_text())
+        change(document)
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(document))
+        return params.load(path)
+
+    return load
+
+
+def test_the_committed_file_is_valid_and_every_line_has_a_reason():
+    study = params.load(COMMITTED)
+    assert study.dose > 0 and dataclasses.is_dataclass(study.generate)
+    for line in COMMITTED.read_text().splitlines():
+        if line and not line.startswith("#") and ":" in line and not line.rstrip().endswith(":"):
+            head = line.split("#")[0].strip()
+            assert "#" in line or head.endswith(": null"), f"no comment: {line}"
+
+
+@pytest.mark.parametrize("spelling", [10000, 10000.0, "1e4", "1E4", "10000", 1e4])
+def test_every_spelling_of_a_number_is_one_value(edited, spelling):
+    study = edited(lambda d: d.update(dose=spelling))
+    assert study.dose == 10000 and isinstance(study.dose, float)
+
+
+def nested(section, key, value):
+    return lambda d: d[section].update({key: value})
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda d: d.update(dosse=4), ["dosse", "'dose'"]),
+        (nested("overlap", "neighbors", 7), ["overlap", "'neighbors'", "'neighbours'"]),
+        (lambda d: d.pop("dose"), ["dose", "missing"]),
+        (nested("overlap", "dense", "half"), ["overlap.dense", "'half'", "number"]),
+        (nested("overlap", "dense", 1.0), ["overlap.dense", "[0, 1)"]),
+        (nested("overlap", "sparse", -0.1), ["overlap.sparse", "-0.1"]),
+        (lambda d: d.update(dose=0), ["dose", "(0,"]),
+        (lambda d: d.update(dose=-5), ["dose", "-5"]),
+        (lambda d: d.update(dose=float("nan")), ["dose", "finite"]),
+        (lambda d: d.update(dose=True), ["dose", "finite"]),
+        (lambda d: d.update(seed=1.5), ["seed", "whole"]),
+        (nested("generate", "base", 7), ["generate.base", "text"]),
+        (lambda d: d.update(generate=[1]), ["generate", "section"]),
+        (nested("train_dense", "view", "densse"), ["train_dense.view", "'dense'"]),
+    ],
+)
+def test_mistakes_are_one_line_naming_key_and_remedy(edited, change, words):
+    with pytest.raises(StudyError) as caught:
+        edited(change)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "a: [\n", "\x00", "a: &a [*a]\n"])
+def test_files_that_are_not_parameters(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(StudyError):
+        params.load(path)
+    with pytest.raises(StudyError, match="not found"):
+        params.load(tmp_path / "absent.yaml")
+
+
+def test_seeds_follow_the_root_unless_set(edited):
+    study = edited(lambda d: d["seeds"].update(noise=5))
+    assert study.seed_of("noise") == 5 and study.seed_of("network") == study.seed == study.seed_of("object")

@@ -1,0 +1,91 @@
+"""The numpy simulator against a third, plain formula, and the physics it must keep."""
+
+import numpy as np
+import pytest
+
+from ptychodose import acquisition, base, measures, phantom, simulate
+from ptychodose.settings import Generate
+
+SETTINGS = Generate("unused.yaml", 8800, 1.0, 172.0, 10)
+
+
+def rng(seed=0):
+    return np.random.Generator(np.random.Philox(seed))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A small non-square object and the default probe."""
+    obj = phantom.synthetic_object((180, 110), 0.55, 0.12, rng()).astype(np.complex64)
+    probe = phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
+    return obj, probe
+
+
+def plain_rate(obj, probe, position):
+    """Counts by the defining double sum: |sum_r P(r - d) O(r + corner) exp(-2 pi i q r / N)|^2 / N^2."""
+    size = len(probe)
+    whole = np.rint(position).astype(int)
+    q = np.arange(size) - size // 2
+    kernel = np.exp(-2j * np.pi * np.outer(q, np.arange(size)) / size)
+    spectrum = kernel @ probe.astype(complex) @ kernel.T
+    dy, dx = position - whole
+    spectrum = spectrum * np.exp(-2j * np.pi * (q[:, None] * dy + q[None, :] * dx) / size)
+    moved = kernel.conj().T @ spectrum @ kernel.conj() / size**2
+    corner = whole - size // 2
+    patch = obj[corner[0] : corner[0] + size, corner[1] : corner[1] + size]
+    return np.abs(kernel @ (moved * patch) @ kernel.T / size) ** 2
+
+
+@pytest.mark.parametrize("position", [(40.0, 52.0), (63.37, 70.81), (100.5, 40.25), (148.0, 78.0)])
+def test_expected_counts_equal_the_plain_formula(scene, position):
+    obj, probe = scene
+    found = simulate.expected_counts(obj, probe * 100, np.array([position]))[0]
+    assert found == pytest.approx(plain_rate(obj, probe * 100, np.array(position)), rel=1e-5, abs=1e-9)
+
+
+def test_parseval_detected_photons_equal_transmitted(scene):
+    obj, probe = scene
+    positions = rng(1).uniform((32, 32), (148, 78), (9, 2))
+    rate = simulate.expected_counts(obj, probe, positions)
+    assert rate.sum((1, 2)) == pytest.approx(simulate.transmitted(obj, probe, positions), rel=1e-10)
+
+
+def test_an_empty_object_transmits_every_photon(scene):
+    _, probe = scene
+    sent = (np.abs(probe.astype(complex)) ** 2).sum()
+    ones = np.ones((100, 100), np.complex64)
+    assert simulate.transmitted(ones, probe, np.array([[50.3, 49.6]])) == pytest.approx(sent, rel=1e-9)
+
+
+def test_probe_is_soft_and_has_the_designed_size(scene):
+    _, probe = scene
+    energy = np.abs(probe) ** 2
+    assert max(energy[0].max(), energy[:, 0].max()) < 1e-4 * energy.max()
+    assert measures.encircled_diameter(probe, 0.99) == pytest.approx(35.7, abs=0.3)
+    assert energy.sum() == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_synthetic_object_contrast(seed):
+    obj = phantom.synthetic_object((256, 200), 0.55, 0.12, rng(seed))
+    assert np.abs(obj).max() <= 1 + 1e-12
+    assert np.abs(obj).std() == pytest.approx(0.12, rel=1e-6)
+    assert np.angle(obj).std() == pytest.approx(0.55, rel=0.02)
+    assert abs(np.corrcoef(np.abs(obj).ravel(), np.angle(obj).ravel())[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("dose", [10.0, 1e4])
+def test_the_dose_is_the_mean_detected_count_over_both_splits(dose):
+    obj = phantom.synthetic_object((260, 120), 0.55, 0.12, rng()).astype(np.complex64)
+    probe = phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
+    source = base.Base(obj, probe, ((32.0, 228.0), (32.0, 88.0)))
+    headers = acquisition.plan(source, SETTINGS, dose, 7)
+    drawn = [np.concatenate(list(acquisition.counts(obj, h, rng(3)))) for h in headers.values()]
+    total, patterns = sum(d.sum(dtype=np.int64) for d in drawn), sum(map(len, drawn))
+    assert total / patterns == pytest.approx(dose, abs=4 * np.sqrt(dose / patterns))
+    probes = [h.probe for h in headers.values()]
+    assert (probes[0] == probes[1]).all(), "one probe scale serves both splits"
+
+
+def test_geometry_gives_the_documented_object_pixel():
+    assert phantom.object_pixel(64, 8800, 1.0, 172e-6) == pytest.approx(12.8e-9, rel=1e-3)
