@@ -49,7 +49,7 @@ def main() -> None:
 
 def _build(study: Params, name: str, step: int, rng: np.random.Generator) -> tuple[dict, dict]:
     """Both splits of one view, and their measures."""
-    sizes = {1} | {arm.group_size for arm in study.arms().values() if arm.view == name}
+    sizes = {arm.group_size for arm in study.arms().values()}
     built, measured = {}, {}
     for split, path in SPLITS.items():
         with cxi.dataset(path) as (header, counts):

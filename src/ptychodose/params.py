@@ -23,6 +23,7 @@ def read_section(cls: type, values: Any, where: str) -> Any:
     """
     if not isinstance(values, dict):
         raise StudyError(f"{where}: expected a section of `key: value` lines, found {values!r}")
+    mark = ": " if where.endswith((".yaml", ".yml")) else "."  # file: section.key
     hints = get_type_hints(cls)
     names = [f.name for f in fields(cls)]
     for key in values:
@@ -31,9 +32,9 @@ def read_section(cls: type, values: Any, where: str) -> Any:
     made = {}
     for item in fields(cls):
         if item.name in values:
-            made[item.name] = _convert(hints[item.name], values[item.name], f"{where}.{item.name}", item.metadata)
+            made[item.name] = _convert(hints[item.name], values[item.name], f"{where}{mark}{item.name}", item.metadata)
         elif item.default is MISSING:
-            raise StudyError(f"{where}.{item.name}: missing; add it (see the committed params.yaml)")
+            raise StudyError(f"{where}{mark}{item.name}: missing; add it (see the committed params.yaml)")
     return cls(**made)
 
 

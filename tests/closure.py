@@ -1,0 +1,34 @@
+"""The import closure of a stage script: every module of ours it can reach, as repository paths."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
+
+
+def closure(script: Path) -> set[str]:
+    """POSIX paths, relative to the repository, of `script` and all `ptychodose` modules it imports."""
+    found, queue = set(), [script]
+    while queue:
+        path = queue.pop()
+        name = path.relative_to(ROOT).as_posix()
+        if name not in found:
+            found.add(name)
+            queue.extend(_imports(path))
+    return found
+
+
+def _imports(path: Path) -> list[Path]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = [name.split(".") for name in names if name and name.split(".")[0] == "ptychodose"]
+    if ours:
+        ours.append(["ptychodose", "__init__"])
+    paths = [SRC.joinpath(*parts).with_suffix(".py") for parts in ours]
+    return [path for path in paths if path.is_file()]
