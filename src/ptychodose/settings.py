@@ -49,6 +49,30 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class Train:
+    """What both training arms share: network, budget, guard against noise fitting, execution."""
+
+    architecture: str = choice("unrolled", "cnn")
+    steps: int = limit(1, 100)
+    gradients: int = limit(1, 100)
+    width: int = limit(1, 1024)
+    hidden: int = limit(0, 256)
+    pattern_visits: int = limit(1, 10**9)
+    patterns_per_batch: int = limit(1, 10**5)
+    learning_rate: float = limit(0, 1, open_low=True)
+    thinning: float = limit(0, 1, open_low=True)
+    unseen: int = limit(1, 100)
+    heldout: float = limit(0, 0.5, open_low=True)
+    judged_patterns: int = limit(1, 10**6)
+    validations: int = limit(1, 10**4)
+    patience: int = limit(1, 10**4)
+    accelerator: str = choice("cpu", "cuda", "auto")
+    deterministic: bool
+    num_workers: int = limit(0, 0)
+    threads: int = limit(1, 256)
+
+
+@dataclass(frozen=True)
 class Arm:
     """What tells the training arms apart: the view they see and C, the patterns reconstructed jointly."""
 
@@ -73,6 +97,7 @@ class Params:
     seeds: Seeds
     generate: Generate
     overlap: Overlap
+    train: Train
     train_dense: Arm
     train_baseline: Arm
     compare: Compare
