@@ -7,7 +7,6 @@ The arms share `train:` of params.yaml and differ in group_size only. No truth i
 
 import argparse
 import csv
-from dataclasses import asdict
 from math import isqrt
 from pathlib import Path
 

@@ -1,0 +1,8 @@
+"""ptychodose: how little dose and overlap ptychography needs, as a reproducible study."""
+
+import importlib.util
+import sys
+
+_missing = [name for name in ("h5py", "numpy", "scipy", "skimage", "torch", "tqdm", "yaml") if not importlib.util.find_spec(name)]
+if _missing:
+    sys.exit(f"error: {sys.executable} lacks {', '.join(_missing)}; run `make setup` in the repository, then retry")

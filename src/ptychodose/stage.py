@@ -1,0 +1,73 @@
+"""How every stage script runs: at home in its own copy of the study, alone, and failing in one line."""
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ptychodose.errors import StudyError
+
+ROOT = Path(__file__).resolve().parents[2]  # of this copy: DVC's temporary experiments have their own
+LOGS = Path("logs")
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def run(name: str, main: Callable[[], None]) -> None:
+    """Run a stage's `main` in the repository root, under a lock, and exit.
+
+    A StudyError or a failing disk becomes one line on stderr and exit status 1; DVC removes a stage's outs before
+    it runs, so the last line says how to get the previous result back. Durations go to logs/<name>.json, which
+    nothing digests. On Linux the stage dies with its parent.
+    """
+    os.chdir(ROOT)
+    _die_with_parent()
+    started = time.time()
+    try:
+        with _alone(name):
+            main()
+    except KeyboardInterrupt:
+        _fail(name, "interrupted")
+    except StudyError as error:
+        _fail(name, str(error))
+    except MemoryError:
+        _fail(name, "out of memory; close other programs or lower train.patterns_per_batch, compare.block_groups")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        _fail(name, f"{error.filename or 'output'}: {error.strerror}; free some space or check permissions, then retry")
+    _log(name, time.time() - started)
+
+
+def _fail(name: str, message: str) -> None:
+    back = "`git checkout dvc.lock params.yaml && dvc checkout` brings the last committed result back"
+    print(f"error: {message}\n{name} wrote nothing; {back}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Hold the stage's lock; a killed DVC can leave a stage running, and two writers must never meet."""
+    LOGS.mkdir(exist_ok=True)
+    with open(LOGS / f"{name}.lock", "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StudyError(f"{name} is already running in this folder; wait for it or stop it, then retry") from None
+        yield
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _log(name: str, seconds: float) -> None:
+    with open(LOGS / f"{name}.json", "w", encoding="utf-8") as file:
+        json.dump({"stage": name, "seconds": round(seconds, 1), "cpu_seconds": round(time.process_time(), 1)}, file)
