@@ -17,11 +17,11 @@ def scored_region(positions: list[NDArray[np.float64]]) -> tuple[slice, slice]:
 
     Raises StudyError when the views have no common ground.
     """
-    low = np.max([np.ceil(p.min(0)) for p in positions], axis=0).astype(int)
-    high = np.min([np.floor(p.max(0)) for p in positions], axis=0).astype(int) + 1
-    if (high - low < 16).any():
+    low = np.max([np.ceil(p.min(0)) for p in positions], axis=0).astype(int).tolist()
+    high = np.min([np.floor(p.max(0)) for p in positions], axis=0).astype(int).tolist()
+    if min(high[0] - low[0], high[1] - low[1]) < 16:
         raise StudyError("overlap: the test scans of the views share less than 16 x 16 pixels; use a larger base")
-    return slice(low[0], high[0]), slice(low[1], high[1])
+    return slice(low[0], high[0] + 1), slice(low[1], high[1] + 1)
 
 
 def unseen_patterns(header: Header, views: list[View], region: tuple[slice, slice], wanted: int) -> NDArray[np.int64]:
