@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ptychodose import bundle, comparison, cxi, figures, manifest, network, params, predict, scoring, views
+from ptychodose import bundle, comparison, cxi, figures, manifest, network, params, predict, scan, scoring, views
 from ptychodose.errors import StudyError
 from ptychodose.files import atomic_folder, write_json
 from ptychodose.groups import Patterns
@@ -22,7 +22,7 @@ UPSTREAM = ("generate", "overlap", "train_baseline", "train_dense")
 
 
 def main() -> None:
-    """Bundles, the test split and truth -> metrics/, data/reconstructions/, data/training_manifest.json, manifest.json."""
+    """Bundles, test split and truth -> metrics/, data/reconstructions/, the joined training and study manifests."""
     study = params.load()
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)  # as in training: the reconstructions' bytes depend on it
@@ -68,7 +68,7 @@ def _reconstruct(
         solvers[job["arm"]] = (arm, predict.by_network(_network(job, arm.group_size, len(header.probe))))
     for name, (arm, solve) in solvers.items():
         view = views.read(Path(f"data/views/{arm.view}.h5"), "test", arm.group_size)
-        groups = view.groups[arm.group_size]
+        groups = scan.covering(view.groups[arm.group_size])
         positions = header.positions[view.index]
         patterns = Patterns(counts, positions, header.probe, header.dose_measured, rows=view.index)
         with tqdm(total=len(groups), desc=f"compare {name}", unit="group") as bar:
@@ -112,7 +112,9 @@ def _write(study, header, jobs, objects, truth, region, details) -> None:
     write_json(METRICS / "details.json", {**totals, "region": region_rows, "pixel_m": header.pixel_m, "arms": details})
     scoring.write_frc(METRICS / "frc.csv", details)
     shown = {name: obj for name, obj in objects.items() if name != "flat"}
-    figure = figures.comparison(truth[region], {k: v[region] for k, v in shown.items()}, header.pixel_m, headline, study.dose)
+    figure = figures.comparison(
+        truth[region], {k: v[region] for k, v in shown.items()}, header.pixel_m, headline, study.dose
+    )
     figures.save(figure, METRICS / "compare.png")
     outputs = [OUT, JOBS, *(METRICS / n for n in ("compare.json", "details.json", "compare.png", "frc.csv"))]
     manifest.join(UPSTREAM, "compare", outputs)

@@ -75,9 +75,7 @@ def _photons(counts: h5py.Dataset, index: np.ndarray) -> float:
 
 def _headline(details: dict) -> dict:
     """What `dvc exp show` lists: per view, of the test split."""
-    return {
-        name: {key: row["test"][key] for key in HEADLINE} for name, row in details.items() if "skipped" not in row
-    }
+    return {name: {key: row["test"][key] for key in HEADLINE} for name, row in details.items() if "skipped" not in row}
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def show_answer(_: argparse.Namespace) -> int:
     if not path.is_file():
         raise StudyError(f"{path}: not found; run `make repro`")
     document = json.loads(path.read_text(encoding="utf-8"))
-    print(f"\n{document['dose_requested']:g} photons per pattern, {document['photons_per_pixel']:.0f} detected per object pixel")
+    print(f"\ndose {document['dose_requested']:g}: {document['photons_per_pixel']:.0f} photons per object pixel")
     print(f"{'arm':10} {'NRMSE':>7} {'phase SSIM':>11} {'FRC 0.5 (of Nyquist)':>21}")
     for arm, row in document.items():
         if isinstance(row, dict):

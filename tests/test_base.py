@@ -9,7 +9,7 @@ from ptychodose import base, noise
 from ptychodose.errors import StudyError
 from ptychodose.settings import Generate
 
-SETTINGS = Generate("base.npz", 8800, 1.0, 172.0, 10)
+SETTINGS = Generate(base="base.npz", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)
 
 
 def arrays(size=64, shape=(201, 143), dtype=np.complex64):
@@ -87,7 +87,7 @@ def test_absent_truncated_and_foreign_files(tmp_path):
     whole = path.read_bytes()
     for cut in (0, 10, len(whole) // 2, len(whole) - 30):
         path.write_bytes(whole[:cut])
-        with pytest.raises(StudyError, match="truncated|damaged"):
+        with pytest.raises(StudyError, match=r"truncated|damaged"):
             base.load(settings, rng)
     with pytest.raises(StudyError, match="neither"):
         base.load(dataclasses.replace(SETTINGS, base="base.mat"), rng)

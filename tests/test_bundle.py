@@ -26,7 +26,7 @@ def saved(tmp_path):
 def test_round_trip_is_bit_equal_and_the_digest_is_of_the_disk(saved):
     path, (sha256, size) = saved
     meta, loaded = bundle.load(path, sha256)
-    assert {**META, "schema": 1} == meta
+    assert meta == {**META, "schema": 1}
     assert all((loaded[k] == v).all() and loaded[k].dtype == v.dtype for k, v in weights().items())
     assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256 and path.stat().st_size == size
 

@@ -115,7 +115,7 @@ DATA, TRANSLATION = "entry_1/instrument_1/detector_1/data", "entry_1/sample_1/ge
 def test_inconsistent_files_are_refused_in_one_line(path, change):
     with h5py.File(path, "r+") as file:
         change(file)
-    with pytest.raises(StudyError, match="train.cxi.*dvc repro generate") as caught, cxi.dataset(path):
+    with pytest.raises(StudyError, match=r"train\.cxi.*dvc repro generate") as caught, cxi.dataset(path):
         pass
     assert "\n" not in str(caught.value)
 

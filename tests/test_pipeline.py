@@ -4,8 +4,8 @@ import re
 
 import pytest
 import yaml
-from closure import ROOT, SRC, closure
 
+from closure import ROOT, SRC, closure
 from ptychodose import params
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

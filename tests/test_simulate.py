@@ -6,7 +6,7 @@ import pytest
 from ptychodose import acquisition, base, measures, phantom, simulate
 from ptychodose.settings import Generate
 
-SETTINGS = Generate("unused.yaml", 8800, 1.0, 172.0, 10)
+SETTINGS = Generate(base="unused.yaml", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)
 
 
 def rng(seed=0):

@@ -3,6 +3,10 @@
 import importlib.util
 import sys
 
-_missing = [name for name in ("h5py", "numpy", "scipy", "skimage", "torch", "tqdm", "yaml") if not importlib.util.find_spec(name)]
+_missing = [
+    name
+    for name in ("h5py", "numpy", "scipy", "skimage", "torch", "tqdm", "yaml")
+    if not importlib.util.find_spec(name)
+]
 if _missing:
     sys.exit(f"error: {sys.executable} lacks {', '.join(_missing)}; run `make setup` in the repository, then retry")

@@ -47,7 +47,7 @@ def align(image: NDArray[np.complexfloating], truth: NDArray[np.complexfloating]
 def misfit(image: NDArray[np.complex128], truth: NDArray[np.complex128]) -> float:
     """1 - |<image, truth>|^2 / (|image|^2 |truth|^2): squared error after the best complex factor, 0 to 1."""
     energy = float((np.abs(image) ** 2).sum() * (np.abs(truth) ** 2).sum())
-    return 1 - abs(np.vdot(image, truth)) ** 2 / energy if energy > 0 else 1.0
+    return float(1 - abs(np.vdot(image, truth)) ** 2 / energy) if energy > 0 else 1.0
 
 
 def _better(old: Alignment, new: Alignment, truth: NDArray[np.complex128]) -> Alignment:
@@ -77,8 +77,10 @@ def _ramped(start: Alignment, truth: NDArray[np.complex128]) -> Alignment:
         return -abs(np.exp(-1j * ramp[0] * y) @ product @ np.exp(-1j * ramp[1] * x)) / np.abs(product).sum()
 
     width = [2 * np.pi / n for n in size]
-    simplex = [first, first + [width[0] / 2, 0], first + [0, width[1] / 2]]
-    best = minimize(lost, first, method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 1e-7, "fatol": 1e-10})
+    simplex = first + np.array([[0, 0], [width[0] / 2, 0], [0, width[1] / 2]])
+    best = minimize(
+        lost, first, method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 1e-7, "fatol": 1e-10}
+    )
     ramp = best.x
     flat = start.image * np.exp(-1j * (ramp[0] * y[:, None] + ramp[1] * x[None, :]))
     return Alignment(flat, start.shift, (float(ramp[0]), float(ramp[1])), 1.0)

@@ -77,7 +77,9 @@ def _read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
     except ValueError as error:
         if "pickle" not in str(error).lower():
             raise StudyError(f"{path}: damaged array ({error}); fetch the file again") from None
-        raise StudyError(f"{path}: holds pickled data, which is never loaded; save plain arrays with numpy.savez") from None
+        raise StudyError(
+            f"{path}: holds pickled data, which is never loaded; save plain arrays with numpy.savez"
+        ) from None
     except (OSError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
         raise StudyError(f"{path}: truncated or not an NPZ ({type(error).__name__}); fetch the file again") from None
 
@@ -114,7 +116,9 @@ def _checked(
     if probe.shape[0] != probe.shape[1] or len(probe) not in SIZES:
         raise StudyError(f"{path}: probeGuess is {probe.shape}; supported sizes are 64 x 64 and 128 x 128")
     if min(obj.shape) <= len(probe):
-        raise StudyError(f"{path}: objectGuess {obj.shape} is not larger than the probe {probe.shape}; use a larger object")
+        raise StudyError(
+            f"{path}: objectGuess {obj.shape} is not larger than the probe {probe.shape}; use a larger object"
+        )
     return obj, probe
 
 
@@ -126,7 +130,9 @@ def _own_scan(path: Path, arrays: dict[str, NDArray[np.generic]]) -> tuple[tuple
     for key in ("ycoords", "xcoords"):
         values = np.asarray(arrays[key])
         if values.dtype.kind not in "fiu" or not values.size or not np.isfinite(values).all():
-            raise StudyError(f"{path}: {key} holds values that are not finite numbers; repair or drop both coordinate keys")
+            raise StudyError(
+                f"{path}: {key} holds values that are not finite numbers; repair or drop both coordinate keys"
+            )
         box.append((float(values.min()), float(values.max())))
     return tuple(box)
 

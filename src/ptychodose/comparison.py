@@ -32,10 +32,9 @@ def unseen_patterns(header: Header, views: list[View], region: tuple[slice, slic
     margin = header.diameter / 2
     low = np.array([s.start for s in region]) + margin
     high = np.array([s.stop - 1 for s in region]) - margin
-    inside = ((header.positions >= low) & (header.positions <= high)).all(1)
-    for view in views:
-        inside[view.index] = False
-    candidates = np.flatnonzero(inside)
+    inside = np.all((header.positions >= low) & (header.positions <= high), axis=1)
+    used = np.concatenate([view.index for view in views])
+    candidates = np.setdiff1d(np.flatnonzero(inside), used)
     spread = np.linspace(0, len(candidates) - 1, min(wanted, len(candidates)))
     return candidates[np.unique(spread.round().astype(int))]
 

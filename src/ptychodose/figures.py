@@ -110,5 +110,7 @@ def _positions(axes: Axes, header: Header, view: View, split: str) -> None:
     for group in groups[np.linspace(0, len(groups) - 1, 7).astype(int)[1:-1]]:
         lines = [[positions[group[0], ::-1], positions[i, ::-1]] for i in group[1:]]
         axes.add_collection(LineCollection(lines, colors="black", linewidths=1.0))
-        axes.add_patch(Circle(positions[group[0], ::-1], header.diameter / 2, fill=False, lw=1.0))
+        axes.add_patch(
+            Circle((positions[group[0], 1], positions[group[0], 0]), header.diameter / 2, fill=False, lw=1.0)
+        )
     axes.annotate(split, (header.shape[1] - 6, positions[:, 0].min()), ha="right", va="bottom", fontsize=9)

@@ -39,8 +39,8 @@ def shift_probe(probe: Tensor, offset: Tensor) -> Tensor:
     """
     size = probe.shape[-1]
     freq = torch.fft.fftfreq(size, dtype=torch.float64, device=probe.device)
-    angle = -2 * torch.pi * (
-        offset[..., 0, None, None] * freq[:, None] + offset[..., 1, None, None] * freq[None, :]
+    angle = (
+        -2 * torch.pi * (offset[..., 0, None, None] * freq[:, None] + offset[..., 1, None, None] * freq[None, :])
     )  # (..., N, N) radians
     ramp = torch.polar(torch.ones_like(angle), angle).to(probe.dtype)
     return torch.fft.ifft2(torch.fft.fft2(probe) * ramp)

@@ -35,7 +35,7 @@ def ring_correlation(a: NDArray[np.complexfloating], b: NDArray[np.complexfloati
     inside = ring <= rings
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(ring[inside], values[inside], rings + 1)
+        return np.bincount(ring[inside], values[inside], rings + 1).astype(np.float64)
 
     power = total(np.abs(spectra[0]) ** 2) * total(np.abs(spectra[1]) ** 2)
     cross = total((spectra[0] * spectra[1].conj()).real)
@@ -81,7 +81,11 @@ def half_period_nm(frequency: float, pixel_m: float) -> float | None:
 
 def summary(curve: Curve, pixel_m: float) -> dict[str, object]:
     """Crossings of 0.5, 1/2-bit and 1-bit with half periods, the area, and the curve itself."""
-    lines = {"0.5": 0.5, "half_bit": bit_threshold(curve.pixels, 0.2071), "one_bit": bit_threshold(curve.pixels, 0.5)}
+    lines: dict[str, NDArray[np.float64] | float] = {
+        "0.5": 0.5,
+        "half_bit": bit_threshold(curve.pixels, 0.2071),
+        "one_bit": bit_threshold(curve.pixels, 0.5),
+    }
     made: dict[str, object] = {"area": area(curve)}
     for name, line in lines.items():
         first, last = crossings(curve, line)

@@ -31,7 +31,7 @@ class Patterns:
         self.counts, self.positions, self.device = counts, positions, device
         self.rows = np.arange(len(positions)) if rows is None else rows
         self.size = len(probe)
-        self.probe = torch.as_tensor(probe, dtype=torch.complex128)
+        self.probe = torch.as_tensor(probe)
         self.corners, self.offsets = forward.split_positions(torch.as_tensor(positions), self.size)
         photons = float((self.probe.abs() ** 2).sum())
         self.start = (dose / photons) ** 0.5  # amplitude of the flat object that transmits the mean counts
@@ -44,7 +44,7 @@ class Patterns:
     def tensors(self, index: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Shifted probes and corner-layout counts, both (B, C, N, N), of patterns `index` (B, C)."""
         offsets = self.offsets[torch.as_tensor(index)]
-        probes = forward.shift_probe(self.probe, offsets).to(torch.complex64)
+        probes = forward.shift_probe(self.probe, offsets)
         layout = forward.to_corner(torch.as_tensor(counts.astype(np.float32)))
         return probes.to(self.device), layout.to(self.device)
 

@@ -144,8 +144,10 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StudyError(f"{path}: not found; run `dvc repro`, or `dvc pull` to fetch it") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StudyError(f"{path}: damaged manifest ({str(error)[:80]}); restore it with `dvc checkout` or git") from None
-    return document  # type: ignore[no-any-return]
+        raise StudyError(
+            f"{path}: damaged manifest ({str(error)[:80]}); restore it with `dvc checkout` or git"
+        ) from None
+    return document
 
 
 def check_inputs(stage: str, paths: Iterable[Path]) -> None:
@@ -161,9 +163,8 @@ def check_inputs(stage: str, paths: Iterable[Path]) -> None:
             if not Path(name).is_file():
                 raise StudyError(f"{name}: missing; run `dvc checkout` or `dvc repro {stage}`")
             if sha256_file(Path(name)) != recorded[name]:
-                raise StudyError(
-                    f"{name}: differs from what stage {stage} wrote; run `dvc checkout -f {name}` or `dvc repro -f {stage}`"
-                )
+                remedy = f"run `dvc checkout -f {name}` or `dvc repro -f {stage}`"
+                raise StudyError(f"{name}: differs from what stage {stage} wrote; {remedy}")
 
 
 def join(stages: Iterable[str], own_stage: str, own_outputs: Iterable[Path]) -> None:

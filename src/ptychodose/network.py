@@ -43,7 +43,6 @@ class Correction(nn.Module):
         self.leave = nn.Conv2d(width, outputs, 3, padding=1)
         with torch.no_grad():  # start close to the plain gradient iteration, which already works
             self.leave.weight.mul_(0.1)
-            self.leave.bias.zero_()
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F, H, W) -> (B, outputs, H, W)."""
@@ -62,7 +61,7 @@ class Unrolled(nn.Module):
 
     def __init__(self, steps: int, gradients: int, width: int, hidden: int) -> None:
         super().__init__()
-        self.spec = dict(name="unrolled", steps=steps, gradients=gradients, width=width, hidden=hidden)
+        self.spec = {"name": "unrolled", "steps": steps, "gradients": gradients, "width": width, "hidden": hidden}
         self.steps, self.gradients, self.hidden = steps, gradients, hidden
         self.correct = Correction(6 + hidden, 2 + hidden, width)
         self.stride = nn.Parameter(torch.zeros(steps))  # sigmoid -> gradient step in (0, 1); 0.5 converges
@@ -94,7 +93,7 @@ class OneShot(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.spec = dict(name="cnn", width=width)
+        self.spec = {"name": "cnn", "width": width}
         self.correct = Correction(6, 2, width)
 
     def forward(self, batch: Batch) -> list[Tensor]:
@@ -135,6 +134,6 @@ def build(spec: dict[str, Any]) -> nn.Module:
     arguments = dict(spec)
     name = arguments.pop("name", None)
     try:
-        return ARCHITECTURES[name](**arguments)  # type: ignore[index,no-any-return]
+        return ARCHITECTURES[name](**arguments)
     except (KeyError, TypeError, ValueError):
         raise StudyError(f"bundle: unknown network {spec}; this version knows {', '.join(ARCHITECTURES)}") from None

@@ -52,7 +52,9 @@ def _convert(kind: Any, value: Any, where: str, metadata: Any) -> Any:
         kind = get_args(kind)[0]
     choices = metadata.get("choices", ())
     if choices and value not in choices:
-        raise StudyError(f"{where}: {value!r} is not one of {', '.join(map(str, choices))}; {_suggest(str(value), choices)}")
+        raise StudyError(
+            f"{where}: {value!r} is not one of {', '.join(map(str, choices))}; {_suggest(str(value), choices)}"
+        )
     readers: dict[Any, Callable[[Any, str], Any]] = {int: _integer, float: _number, bool: _boolean, str: _text}
     made = readers[kind](value, where)
     if "bounds" in metadata:
@@ -113,4 +115,4 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
 
 def load(path: Path | str = "params.yaml") -> Params:
     """The study's parameters. Raises StudyError (one line: section.key, value, remedy) for anything not valid."""
-    return read_section(Params, load_yaml(path), str(path))  # type: ignore[no-any-return]
+    return read_section(Params, load_yaml(path), str(path))

@@ -25,7 +25,8 @@ def reconstruct(
 
     `solve(batch, origins)` gives canvases (B, h, w) of groups whose canvas starts at origins (B, 2) px: a network
     (`by_network`) or known patches (`by_object`). Every canvas has the size the widest group needs, so the
-    result does not depend on `block`. Counts are read per block; pieces are kept until the phases agree (about 45 kB a group).
+    result does not depend on `block`. Counts are read per block; pieces (about 45 kB a group)
+    are kept until the phases agree.
     """
     pieces, weights, corners = [], [], []
     _, _, canvas_shape = patterns.place(groups)

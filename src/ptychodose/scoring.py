@@ -59,4 +59,6 @@ def write_frc(path: Path, rows: dict[str, dict[str, Any]]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["frequency", *curves])
         for i, value in enumerate(frequency):
-            writer.writerow([value, *("" if c["correlation"][i] is None else c["correlation"][i] for c in curves.values())])
+            writer.writerow(
+                [value, *("" if c["correlation"][i] is None else c["correlation"][i] for c in curves.values())]
+            )

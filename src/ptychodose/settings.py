@@ -18,7 +18,7 @@ def choice(*names: str) -> Any:
     return field(metadata={"choices": names})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Seeds:
     """One number per source of randomness; None follows the root seed."""
 
@@ -27,7 +27,7 @@ class Seeds:
     network: int | None = limit(0, 2**63 - 1, None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Generate:
     """Base file, geometry and finest scan."""
 
@@ -38,7 +38,7 @@ class Generate:
     nodes_per_diameter: int = limit(2, 100)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Overlap:
     """Views by overlap ratio 1 - step / D90; None skips a view."""
 
@@ -48,7 +48,7 @@ class Overlap:
     train_patterns: int = limit(1, 10**6)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """What both training arms share: network, budget, guard against noise fitting, execution."""
 
@@ -72,7 +72,7 @@ class Train:
     threads: int = limit(1, 256)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """What tells the training arms apart: the view they see and C, the patterns reconstructed jointly."""
 
@@ -80,7 +80,7 @@ class Arm:
     group_size: int = limit(1, 1000)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Compare:
     """Scoring of the held-out region."""
 
@@ -88,7 +88,7 @@ class Compare:
     deviance_patterns: int = limit(1, 10**6)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Params:
     """params.yaml as a whole."""
 
@@ -116,7 +116,7 @@ class Params:
         return {"baseline": self.train_baseline, "dense": self.train_dense}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeRecipe:
     """Defocused zone plate (see phantom.zone_plate_probe for the symbols)."""
 
@@ -126,7 +126,7 @@ class ProbeRecipe:
     edge_px: float = limit(0, 100, open_low=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A procedural base: patch size N, object rows and columns in px, contrast, probe."""
 

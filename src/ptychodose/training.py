@@ -23,7 +23,8 @@ from ptychodose.groups import Patterns, unseen_neighbours
 from ptychodose.network import Batch
 from ptychodose.settings import Train
 
-STEP_WEIGHT = 0.8  # each earlier unrolled step counts this much less in the loss: deep supervision
+JUDGED_STEPS = 3  # the loss scores the last unrolled steps: deep supervision at half the FFTs of scoring all
+STEP_WEIGHT = 0.8  # each earlier one counts this much less
 CLIP = 0.5  # gradient norm; Poisson losses of single bright patterns are heavy-tailed
 
 
@@ -180,9 +181,9 @@ def _step(
 ) -> float:
     """One optimiser step; returns the loss of the last unrolled step."""
     seen, unseen = make_batches(patterns, parts.groups[chosen], parts.unseen[chosen], settings.thinning, rng)
-    losses = [loss_of(canvas, unseen) for canvas in net(seen)]
-    ages = STEP_WEIGHT ** np.arange(len(losses))[::-1]
-    total = sum(float(age) * loss for age, loss in zip(ages, losses, strict=True)) / float(ages.sum())
+    losses = torch.stack([loss_of(canvas, unseen) for canvas in net(seen)[-JUDGED_STEPS:]])
+    weights = STEP_WEIGHT ** torch.arange(len(losses), dtype=losses.dtype, device=losses.device).flip(0)
+    total = (weights * losses).sum() / weights.sum()
     if not torch.isfinite(total):
         raise StudyError(f"train: the loss is {float(total)} after an update; lower train.learning_rate")
     optimiser.zero_grad()

@@ -29,7 +29,13 @@ class View:
 
 
 def select(
-    header: Header, step: int, wanted: int | None, sizes: set[int], neighbours: int, rng: np.random.Generator, where: str
+    header: Header,
+    step: int,
+    wanted: int | None,
+    sizes: set[int],
+    neighbours: int,
+    rng: np.random.Generator,
+    where: str,
 ) -> View:
     """Build the view of stride `step` of one split; `wanted` patterns, or None for one complete scan.
 
@@ -46,20 +52,23 @@ def select(
     return View(index, scans, groups)
 
 
-def _check_enough(
-    index: NDArray[np.int64], scans: NDArray[np.int32], wanted: int, neighbours: int, where: str
-) -> None:
+def _check_enough(index: NDArray[np.int64], scans: NDArray[np.int32], wanted: int, neighbours: int, where: str) -> None:
     last = int((scans == scans[-1]).sum())
     if len(index) < wanted:
         usable, found = len(index), f"the finest scan has only {len(index)}"
     elif last < neighbours:
-        usable, found = len(index) - last, f"the last scan would keep {last}, fewer than overlap.neighbours = {neighbours}"
+        usable, found = (
+            len(index) - last,
+            f"the last scan would keep {last}, fewer than overlap.neighbours = {neighbours}",
+        )
     else:
         return
     raise StudyError(f"{where}: overlap.train_patterns = {wanted}, but {found}; nearest usable value: {usable}")
 
 
-def describe(header: Header, view: View, step: int, group_size: int, neighbours: int, counts: float) -> dict[str, object]:
+def describe(
+    header: Header, view: View, step: int, group_size: int, neighbours: int, counts: float
+) -> dict[str, object]:
     """Overlap and photons of a view: M1 to M3, n-bar, alpha (see `measures`), numbers of patterns and groups.
 
     `counts` = detected photons in the kept patterns. Scans are measured apart (a group never mixes them) and
