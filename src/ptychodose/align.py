@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import fourier_shift
 from scipy.optimize import minimize
+from scipy.signal.windows import tukey
 from skimage.registration import phase_cross_correlation
 
+REGISTRATIONS = 3  # the window stays put while the image moves, which pulls a single estimate towards zero
 MAX_SHIFT = 4.0  # px; anything larger is a wrong reconstruction, not a choice of origin
 
 
@@ -55,12 +57,19 @@ def _better(old: Alignment, new: Alignment, truth: NDArray[np.complex128]) -> Al
 
 
 def _shifted(start: Alignment, truth: NDArray[np.complex128]) -> Alignment:
-    shift, _, _ = phase_cross_correlation(truth, start.image, upsample_factor=50, normalization=None)
-    if np.abs(shift).max() > MAX_SHIFT:
-        return start
-    pad = 2 * int(MAX_SHIFT)  # the window is a cut-out: mirror it, so that its far edge does not wrap in
-    wide = np.pad(start.image, pad, mode="reflect")
-    moved = fft.ifft2(fourier_shift(fft.fft2(wide), shift))[pad:-pad, pad:-pad]
+    window = np.outer(*(tukey(n, 0.3) for n in truth.shape))  # a cut-out's edges correlate at zero shift
+    fixed = (truth - truth.mean()) * window
+    pad = 2 * int(MAX_SHIFT)
+    wide = fft.fft2(np.pad(start.image, pad, mode="reflect"))  # mirrored, so that its far edge does not wrap in
+    shift, moved = np.zeros(2), start.image
+    for _ in range(REGISTRATIONS):
+        step, _, _ = phase_cross_correlation(
+            fixed, (moved - moved.mean()) * window, upsample_factor=50, normalization=None
+        )
+        shift = shift + step
+        if np.abs(shift).max() > MAX_SHIFT:
+            return start
+        moved = fft.ifft2(fourier_shift(wide, shift))[pad:-pad, pad:-pad]
     return Alignment(moved, (float(shift[0]), float(shift[1])), start.ramp, 1.0)
 
 

@@ -20,13 +20,15 @@ def score(
 ) -> dict[str, Any]:
     """All metrics of a reconstruction (H, W) against truth (H, W) on `region`, JSON-able, never NaN.
 
-    `aligned` removes sub-pixel shift, phase ramp and one complex factor; `raw` the factor only. Object pixel in m.
+    `aligned` removes sub-pixel shift, phase ramp and one complex factor; `raw` the factor only. `valid_fraction`
+    is the share of pixels that are finite and not empty. Object pixel in metres.
     """
     target = clean(truth[region])
-    return {
-        kind: measure(align(obj[region], target, free), target, pixel_m)
-        for kind, free in (("aligned", True), ("raw", False))
-    }
+    image = clean(obj[region])
+    row: dict[str, Any] = {"valid_fraction": float((np.abs(image) > 1e-9 * np.abs(target).mean()).mean())}
+    for kind, free in (("aligned", True), ("raw", False)):
+        row[kind] = measure(align(image, target, free), target, pixel_m)
+    return row
 
 
 def measure(aligned: Alignment, truth: NDArray[np.complex128], pixel_m: float) -> dict[str, Any]:
@@ -35,7 +37,6 @@ def measure(aligned: Alignment, truth: NDArray[np.complex128], pixel_m: float) -
     return {
         "nrmse": metrics.nrmse(image, truth),
         "correlation": metrics.correlation(image, truth),
-        "valid_fraction": float((np.abs(image) > 1e-9 * np.abs(truth).mean()).mean()),
         "amplitude": metrics.compare_real(np.abs(image), np.abs(truth)),
         "phase": metrics.compare_real(metrics.phase_beside(image, truth), np.angle(truth)),
         "frc": frc.summary(frc.ring_correlation(image, truth), pixel_m),

@@ -185,7 +185,7 @@ def _step(
     weights = STEP_WEIGHT ** torch.arange(len(losses), dtype=losses.dtype, device=losses.device).flip(0)
     total = (weights * losses).sum() / weights.sum()
     if not torch.isfinite(total):
-        raise StudyError(f"train: the loss is {float(total)} after an update; lower train.learning_rate")
+        raise StudyError(f"train: the loss is {total.item()} after an update; lower train.learning_rate")
     optimiser.zero_grad()
     total.backward()
     nn.utils.clip_grad_norm_(net.parameters(), CLIP)

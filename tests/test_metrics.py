@@ -1,0 +1,161 @@
+"""Alignment and metrics: known answers, and scikit-image or the shared yardstick as the second opinion."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import fft
+from scipy.ndimage import fourier_shift, gaussian_filter
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from ptychodose import align, frc, metrics, noise, phantom, scoring
+
+YARDSTICK = Path(__file__).parents[2] / "shared" / "benchmark" / "evaluate.py"
+REGION = (slice(10, 150), slice(8, 112))
+
+
+@pytest.fixture(scope="module")
+def truth():
+    obj = phantom.synthetic_object((160, 120), 0.55, 0.12, noise.stream(0, "object"))
+    return gaussian_filter(obj.real, 1) + 1j * gaussian_filter(obj.imag, 1)
+
+
+def noisy(truth, level=0.1):
+    rng = noise.stream(1, "network")
+    return truth + level * (rng.standard_normal(truth.shape) + 1j * rng.standard_normal(truth.shape))
+
+
+def row(obj, truth):
+    return scoring.score(obj, truth, REGION, 12.8e-9)
+
+
+def test_truth_scores_perfectly(truth):
+    best = row(truth, truth)["aligned"]
+    assert (
+        best["nrmse"] < 1e-9 and best["phase"]["ssim"] == pytest.approx(1) and best["correlation"] == pytest.approx(1)
+    )
+    assert best["frc"]["0.5"]["first"] == best["frc"]["0.5"]["last"] == 1.0
+
+
+def test_what_ptychography_cannot_know_is_removed(truth):
+    y, x = np.indices(truth.shape)
+    ramped = truth * np.exp(1j * (0.013 * y - 0.021 * x)) * 2.5 * np.exp(0.9j)
+    shifted = fft.ifft2(fourier_shift(fft.fft2(ramped), (1.3, -0.7)))
+    result = row(shifted, truth)
+    assert result["aligned"]["nrmse"] < 0.05 < 0.3 < result["raw"]["nrmse"]
+    assert result["aligned"]["shift_px"] == pytest.approx([-1.3, 0.7], abs=0.05)
+    assert result["aligned"]["ramp_rad_per_px"] == pytest.approx([0.013, -0.021], abs=5e-4)
+    assert row(ramped, truth)["aligned"]["scale"] == pytest.approx(0.4, rel=1e-3)
+    scaled = row(truth * (0.3 - 2j), truth)
+    assert scaled["raw"]["nrmse"] < 1e-9, "a complex factor is removed in both"
+
+
+def test_alignment_never_makes_it_worse(truth):
+    for level in (0.1, 0.5, 2.0):
+        result = row(noisy(truth, level), truth)
+        assert result["aligned"]["nrmse"] <= result["raw"]["nrmse"] + 1e-9
+
+
+def test_flat_empty_and_nan_images_never_pass_for_good(truth):
+    bad = np.ones_like(truth)
+    flat = row(bad, truth)
+    t = truth[REGION]
+    assert flat["aligned"]["nrmse"] == pytest.approx(
+        np.sqrt(1 - abs(t.mean()) ** 2 / (np.abs(t) ** 2).mean()), rel=1e-6
+    )
+    assert flat["aligned"]["phase"]["ssim"] < 0.1 and flat["aligned"]["frc"]["0.5"]["first"] == 0
+    for image in (np.zeros_like(truth), np.full_like(truth, np.nan)):
+        scored = row(image, truth)
+        empty = scored["aligned"]
+        assert empty["nrmse"] == pytest.approx(1) and scored["valid_fraction"] == 0
+        assert empty["phase"]["mae"] > 0.3 and empty["phase"]["ssim"] < 0.1
+    half = truth.copy()
+    half[:, :60] = np.nan
+    assert row(half, truth)["valid_fraction"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_against_scikit_image(truth):
+    a, b = np.abs(noisy(truth)), np.abs(truth)
+    found = metrics.compare_real(a, b)
+    assert found["ssim"] == structural_similarity(b, a, data_range=np.ptp(b))
+    assert found["psnr"] == peak_signal_noise_ratio(b, a, data_range=np.ptp(b))
+
+
+@pytest.mark.parametrize("side, scales", [(161, 5), (160, 4), (81, 4), (41, 3), (21, 2), (20, 1), (400, 5)])
+def test_ms_ssim_uses_as_many_scales_as_fit(side, scales):
+    image = noise.stream(2, "network").random((side, side + 9))
+    assert metrics.ms_ssim(image, image, 1.0) == (pytest.approx(1), scales)
+
+
+def test_one_scale_ms_ssim_is_ssim_and_blur_lowers_it(truth):
+    a, b = np.abs(noisy(truth))[:20, :20], np.abs(truth)[:20, :20]
+    assert metrics.ms_ssim(a, b, 0.5)[0] == pytest.approx(structural_similarity(b, a, data_range=0.5))
+    sharp = np.angle(truth)
+    values = [metrics.ms_ssim(gaussian_filter(sharp, s), sharp, 2.0)[0] for s in (0.5, 2, 6)]
+    assert 1 > values[0] > values[1] > values[2] > 0
+
+
+@pytest.mark.skipif(not YARDSTICK.is_file(), reason="the shared yardstick is absent")
+@pytest.mark.parametrize("level", [0.03, 0.1, 0.3])
+def test_against_the_shared_yardstick(truth, level):
+    spec = importlib.util.spec_from_file_location("yardstick", YARDSTICK)
+    yardstick = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(yardstick)
+    obj = noisy(truth, level) * np.exp(0.01j * np.indices(truth.shape)[0])
+    theirs = yardstick.evaluate(obj, truth, [10, 149], [8, 111], register=False)
+    ours = row(obj, truth)["aligned"]
+    assert ours["nrmse"] == pytest.approx(theirs["nrmse"], rel=2e-3)
+    assert ours["phase"]["ssim"] == pytest.approx(theirs["phase_ssim"], abs=5e-3)
+    assert ours["phase"]["mae"] == pytest.approx(theirs["phase_mae"], rel=1e-2)
+    assert ours["amplitude"]["ssim"] == pytest.approx(theirs["amp_ssim"], abs=2e-2)
+    assert ours["frc"]["area"] == pytest.approx(theirs["frc_mean"], abs=0.02)
+
+
+def test_frc_of_independent_noise_is_within_statistics():
+    rng = noise.stream(3, "network")
+    a, b = (rng.standard_normal((128, 128)) + 1j * rng.standard_normal((128, 128)) for _ in range(2))
+    curve = frc.ring_correlation(a, b)
+    score = curve.correlation * np.sqrt(2 * curve.pixels)
+    assert np.abs(score[2:]).mean() < 1.2 and np.abs(curve.correlation[20:]).max() < 0.15
+
+
+def test_half_data_frc_predicts_frc_with_truth(truth):
+    rng = noise.stream(4, "network")
+    halves = [
+        truth + 0.3 * (rng.standard_normal(truth.shape) + 1j * rng.standard_normal(truth.shape)) for _ in range(2)
+    ]
+    between = frc.ring_correlation(*halves).correlation
+    with_truth = frc.ring_correlation(sum(halves) / 2, truth).correlation
+    predicted = np.sqrt(2 * np.clip(between, 0, 1) / (1 + np.clip(between, 0, 1)))  # Rosenthal & Henderson 2003
+    assert np.abs(predicted - with_truth)[2:20].mean() < 0.05
+
+
+def test_crossings_of_a_known_curve():
+    f = np.linspace(0, 1, 11)
+    curve = frc.Curve(f, np.array([0, 0, 0.9, 0.8, 0.4, 0.3, 0.7, 0.6, 0.2, 0.1, 0.0]), np.full(11, 50.0))
+    assert frc.crossings(curve, 0.5) == (pytest.approx(0.375), pytest.approx(0.725))
+    assert frc.crossings(curve, 0.95) == (0.0, 0.0)
+    assert frc.crossings(frc.Curve(f, np.ones(11), np.ones(11)), 0.5) == (1.0, 1.0)
+    assert frc.half_period_nm(0.5, 10e-9) == pytest.approx(20) and frc.half_period_nm(0, 1e-9) is None
+
+
+def test_thresholds_tend_to_their_snr():
+    many = np.array([1e12])
+    assert frc.bit_threshold(many, 0.2071) == pytest.approx(0.2071 / 1.2071, rel=1e-4)
+    assert frc.bit_threshold(many, 0.5) == pytest.approx(1 / 3, rel=1e-4)
+    assert frc.bit_threshold(np.array([10.0]), 0.5) > frc.bit_threshold(np.array([10.0]), 0.2071)
+
+
+def test_deviance_is_one_at_the_truth_and_larger_elsewhere():
+    rng = noise.stream(5, "network")
+    rate = np.full((400, 400), 20.0)
+    counts = rng.poisson(rate)
+    assert metrics.poisson_deviance(rate, counts) == pytest.approx(1, abs=0.03)
+    assert metrics.poisson_deviance(rate * 1.2, counts) > 1.5
+    assert metrics.poisson_deviance(np.zeros((2, 2)), np.zeros((2, 2), int)) == pytest.approx(0, abs=1e-9)
+
+
+def test_alignment_reports_what_it_removed(truth):
+    made = align.align(truth[REGION] * 2j, truth[REGION])
+    assert made.factor == pytest.approx(-0.5j) and made.shift == made.ramp == (0.0, 0.0)
