@@ -1,0 +1,214 @@
+"""The whole study on a tiny profile, by the real DVC: repeatable, verified, shared, and honest when damaged."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from study import Study, clone, fresh
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A study run once; tests that change it work on copies."""
+    folder = tmp_path_factory.mktemp("finished")
+    made = fresh(folder / "study", folder / "home")
+    done = made.dvc("repro")
+    (folder / "repro.log").write_text(done.stdout)
+    made.commit("results")
+    return made
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "study", symlinks=True)
+    return Study(tmp_path / "study", finished.home)
+
+
+def digests(made, *names):
+    return [hashlib.sha256((made.folder / name).read_bytes()).hexdigest() for name in names]
+
+
+def test_results_have_the_documented_shape(finished):
+    document = json.loads((finished.folder / "metrics/compare.json").read_text())
+    totals = {"dose_requested", "dose_measured", "photons_per_pixel"}
+    assert set(document) == totals | {"flat", "oracle", "baseline", "dense"}
+    assert all(set(document[arm]) == {"nrmse", "phase_ssim", "frc50"} for arm in set(document) - totals)
+    assert document["oracle"]["nrmse"] < 1e-6 and document["oracle"]["phase_ssim"] > 0.999
+    details = json.loads((finished.folder / "metrics/details.json").read_text())["arms"]
+    assert details["oracle"]["deviance"] < details["dense"]["deviance"] < details["flat"]["deviance"]
+
+
+def test_print_and_manifests_of_training_agree_with_the_disk(finished):
+    log = (finished.folder.parent / "repro.log").read_text()
+    joined = json.loads((finished.folder / "data/training_manifest.json").read_text())
+    assert [job["arm"] for job in joined["jobs"]] == ["baseline", "dense"] and joined["skipped"] == []
+    for job in joined["jobs"]:
+        own = json.loads((finished.folder / f"data/bundles/{job['arm']}/training_manifest.json").read_text())
+        path = finished.folder / job["result"]["bundle_path"]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert own["jobs"] == [job] and job["result"]["bundle_sha256"] == digest
+        assert job["result"]["bundle_size_bytes"] == path.stat().st_size
+        assert re.search(rf"SHA256 \[{job['arm']}, dose 10000\]: {digest}\n", log)
+        assert f": {path.stat().st_size} bytes\n" in log
+    assert joined["jobs"][0]["result"]["pattern_visits"] == joined["jobs"][1]["result"]["pattern_visits"]
+
+
+def test_verify_passes_and_a_second_repro_does_nothing(finished):
+    assert "verified" in finished.study("verify").stdout
+    assert "Data and pipelines are up to date" in finished.dvc("repro").stdout
+    sums = finished.study("verify", "--sha256sums").stdout
+    done = finished.run("bash", "-c", "sha256sum -c --quiet", ok=False)  # reads nothing from an empty stdin
+    (finished.home / "sums").write_text(sums)
+    done = finished.run("sha256sum", "-c", "--quiet", str(finished.home / "sums"))
+    assert done.returncode == 0 and finished.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_twice_from_nothing_gives_the_same_bytes(finished, tmp_path):
+    again = fresh(tmp_path / "elsewhere" / "deeper", tmp_path / "home")
+    again.run("bash", "-c", "umask 077; dvc repro", TZ="Pacific/Auckland")
+    assert digests(again, "dvc.lock", "manifest.json") == digests(finished, "dvc.lock", "manifest.json")
+
+
+def test_training_never_reads_the_truth(copied):
+    before = digests(copied, "data/bundles/dense/wts.h5.zip", "data/bundles/baseline/wts.h5.zip")
+    (copied.folder / "data/simulated/truth.h5").unlink()
+    for arm in ("dense", "baseline"):
+        shutil.rmtree(copied.folder / f"data/bundles/{arm}")
+        copied.run("python", "src/train.py", arm)
+    assert digests(copied, "data/bundles/dense/wts.h5.zip", "data/bundles/baseline/wts.h5.zip") == before
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    times = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def cached(made, name):
+    lock = (made.folder / "dvc.lock").read_text()
+    md5 = re.search(rf"path: {re.escape(name)}\n\s+hash: md5\n\s+md5: (\w+)", lock).group(1)
+    return made.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+
+
+def drop_entry(made):
+    path = made.folder / "manifest.json"
+    document = json.loads(path.read_text())
+    document["stages"]["generate"] = document["stages"]["generate"][1:]
+    path.write_text(json.dumps(document))
+
+
+DAMAGE = {
+    "flipped, mtime restored": (lambda s: flip(s.folder / "data/views/dense.h5"), "data/views/dense.h5", "mismatch"),
+    "in git, edited": (lambda s: flip(s.folder / "metrics/compare.json"), "metrics/compare.json", "mismatch"),
+    "bundle": (lambda s: flip(s.folder / "data/bundles/dense/wts.h5.zip"), "data/bundles/dense/wts.h5.zip", "mismatch"),
+    "deleted": (lambda s: (s.folder / "data/simulated/truth.h5").unlink(), "data/simulated/truth.h5", "missing"),
+    "unlisted": (lambda s: (s.folder / "data/bundles/dense/x").write_text("x"), "data/bundles/dense/x", "unlisted"),
+    "cache flipped": (lambda s: flip(cached(s, "data/simulated/truth.h5")), "data/simulated/truth.h5", "mismatch"),
+    "cache deleted": (lambda s: cached(s, "data/simulated/truth.h5").unlink(), "data/simulated/truth.h5", "missing"),
+    "entry removed": (drop_entry, "data/simulated/test.cxi", "unlisted"),
+    "lock edited": (
+        lambda s: (s.folder / "dvc.lock").write_text((s.folder / "dvc.lock").read_text().replace("md5: ", "md5: 0", 1)),
+        None, "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_verify_names_every_damage(copied, name):
+    damage, path, kind = DAMAGE[name]
+    if name == "lock edited":
+        lock = (copied.folder / "dvc.lock").read_text()
+        block = lock.index("path: data/simulated/test.cxi", lock.index("outs:"))
+        at = lock.index("md5: ", block) + 5
+        (copied.folder / "dvc.lock").write_text(lock[:at] + ("0" if lock[at] != "0" else "1") + lock[at + 1 :])
+        path, kind = "data/simulated/test.cxi", "mismatch"
+    else:
+        damage(copied)
+    done = copied.study("verify", ok=False)
+    assert done.returncode == 1 and re.search(rf"{kind}\s+{re.escape(path)}", done.stdout), done.stdout
+    findings = json.loads(copied.study("verify", "--json", ok=False).stdout)
+    assert not findings["ok"] and any(f["path"] == path and f["kind"] == kind for f in findings["findings"])
+
+
+def test_a_stage_refuses_an_edited_dataset(copied):
+    flip(copied.folder / "data/simulated/train.cxi")
+    done = copied.run("python", "src/overlap.py", ok=False)
+    assert (
+        done.returncode == 1 and "data/simulated/train.cxi: differs" in done.stderr and "Traceback" not in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "edit, words",
+    [
+        ({"dose": 0}, "dose: 0"),
+        ({"overlap": {"dense": 0.75}}, "nearest usable value: 0.7|nearest usable value: 0.8"),
+        ({"overlap": {"neighbours": 3}}, "at least 4"),
+        ({"overlap": {"train_patterns": 100000}}, "nearest usable value"),
+        ({"generate": {"base": "data/base/none.npz"}}, "none.npz"),
+        ({"train": {"stepps": 3}}, "'steps'"),
+    ],
+)
+def test_bad_requests_end_in_one_line(copied, edit, words):
+    copied.edit("params.yaml", edit)
+    done = copied.dvc("repro", ok=False)
+    assert done.returncode != 0 and re.search(words, done.stdout + done.stderr), done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    copied.run("git", "checkout", "-q", "dvc.lock", "params.yaml")
+    copied.dvc("checkout", "-q")
+    assert copied.study("verify").returncode == 0, "the previous result came back"
+
+
+def test_a_skipped_view_is_reported_with_its_reason(copied):
+    copied.edit("params.yaml", {"overlap": {"sparse": None}})
+    copied.dvc("repro")
+    details = json.loads((copied.folder / "data/views/details.json").read_text())
+    assert details["sparse"] == {"skipped": "overlap.sparse is null in params.yaml"}
+    copied.edit("params.yaml", {"train_baseline": {"view": "sparse"}})
+    copied.dvc("repro")
+    joined = json.loads((copied.folder / "data/training_manifest.json").read_text())
+    assert joined["skipped"][0]["arm"] == "baseline" and "null" in joined["skipped"][0]["reason"]
+
+
+def test_dry_run_says_what_would_run(finished):
+    done = finished.run("python", "src/train.py", "dense", "--dry-run")
+    assert "groups of 4" in done.stdout and "data/bundles/dense" in done.stdout
+
+
+def test_experiments_and_sharing(copied, tmp_path):
+    copied.dvc("exp", "run", "-n", "low", "-S", "dose=1e3")
+    table = copied.dvc("exp", "show", "--csv").stdout
+    assert "low" in table and "1000" in table
+    assert copied.study("verify").returncode == 0
+    copied.run("git", "checkout", "-q", ".")
+    copied.dvc("checkout", "-q")
+    copied.dvc("push", "-q")
+    copied.run("git", "init", "-q", "--bare", str(tmp_path / "origin.git"))
+    copied.run("git", "remote", "add", "shared", str(tmp_path / "origin.git"))
+    copied.run("git", "push", "-q", "shared", "main")
+    copied.dvc("exp", "push", "shared", "low")
+    Path(tmp_path / "origin.git" / "HEAD").write_text("ref: refs/heads/main\n")
+    other = clone(Study(tmp_path / "origin.git", copied.home), tmp_path / "other")
+    other.dvc("pull", "-q")
+    assert "up to date" in other.dvc("repro").stdout
+    assert other.study("verify").returncode == 0
+    other.dvc("exp", "pull", "origin", "low")
+    other.dvc("exp", "apply", "low")
+    assert json.loads((other.folder / "metrics/compare.json").read_text())["dose_requested"] == 1000
+    assert other.study("verify").returncode == 0
+
+
+def test_the_committed_configuration_has_no_secrets_and_safe_defaults(finished):
+    text = (finished.folder / ".dvc/config").read_text().lower()
+    assert not re.search(r"password|secret|token|access_key|credential", text)
+    assert "analytics = false" in text and "verify = true" in text and "url = ~/" in text

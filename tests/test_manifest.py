@@ -1,0 +1,86 @@
+"""Content digests see content only; stages refuse inputs their producer did not write."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ptychodose import manifest
+from ptychodose.errors import StudyError
+from ptychodose.files import sha256_file
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def h5(path, chunks=None, value=1.0, units="m"):
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("a/b", data=np.full((40, 3), value), chunks=chunks)
+        data.attrs["units"] = units
+        file["c"] = 3
+    return Path(path)
+
+
+def test_content_digest_ignores_the_container_and_sees_every_value():
+    plain, chunked = manifest.content_digest(h5("x.h5")), manifest.content_digest(h5("y.h5", chunks=(7, 3)))
+    assert sha256_file(Path("x.h5")) != sha256_file(Path("y.h5")) and plain == chunked
+    assert manifest.content_digest(h5("z.h5", value=1.0000001)) != plain
+    assert manifest.content_digest(h5("z.h5", units="mm")) != plain
+
+
+def test_content_digest_of_zip_npz_and_json():
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(f"{compression}.zip", "w", compression) as archive:
+            archive.write(h5("w.h5"), "w.h5")
+            archive.writestr("b.json", '{"b": 1,   "a": 2}' if compression else '{"a":2,"b":1}')
+    assert manifest.content_digest(Path("0.zip")) == manifest.content_digest(Path("8.zip"))
+    np.savez("a.npz", x=np.arange(3))
+    np.savez_compressed("b.npz", x=np.arange(3))
+    assert manifest.content_digest(Path("a.npz")) == manifest.content_digest(Path("b.npz"))
+
+
+def write(path, text):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+    return Path(path)
+
+
+def test_stage_manifests_are_relative_sorted_and_repeatable():
+    outputs = [write("out/b.txt", "2").parent, write("a.txt", "1")]
+    for _ in range(2):
+        path = manifest.write_stage_manifest("train_x", [Path("a.txt")], outputs, {"dose": 5}, {"threads": 1})
+        text = path.read_text()
+    document = json.loads(text)
+    assert [row["path"] for row in document["outputs"]] == ["a.txt", "out/b.txt"]
+    assert str(Path.cwd()) not in text and document["environment"] == {"threads": 1}
+    assert path.read_text() == text
+
+
+def test_inputs_must_be_what_the_producer_wrote():
+    write("out/a.txt", "1"), write("out/b.txt", "2")
+    manifest.write_stage_manifest("generate", [], [Path("out")], {})
+    manifest.check_inputs("generate", [Path("out"), Path("out/a.txt")])
+    write("out/c.txt", "3")
+    with pytest.raises(StudyError, match=r"out/c\.txt: not recorded"):
+        manifest.check_inputs("generate", [Path("out")])
+    Path("out/c.txt").unlink()
+    write("out/a.txt", "X")
+    with pytest.raises(StudyError, match=r"out/a\.txt: differs"):
+        manifest.check_inputs("generate", [Path("out/a.txt")])
+    Path("out/a.txt").unlink()
+    with pytest.raises(StudyError, match=r"out/a\.txt: missing"):
+        manifest.check_inputs("generate", [Path("out")])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 9}', "{"])
+def test_damaged_manifests_are_one_line(text):
+    write("data/manifests/generate.json", text)
+    with pytest.raises(StudyError, match="damaged"):
+        manifest.check_inputs("generate", [])
+    with pytest.raises(StudyError, match="not found"):
+        manifest.check_inputs("overlap", [])
