@@ -31,7 +31,7 @@ def save(path: Path, meta: Mapping[str, Any], weights: Mapping[str, NDArray]) ->
     `meta` is JSON-able: architecture and arguments, group_size, N, dose, digests of what it was trained on.
     """
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver="latest") as file:
+    with h5py.File(buffer, "w") as file:
         for name in sorted(weights):
             file.create_dataset(name, data=weights[name], track_times=False)
     document = json.dumps({"schema": SCHEMA, **meta}, sort_keys=True, indent=1, allow_nan=False) + "\n"

@@ -3,8 +3,9 @@
 CXI 1.6 (Maia, Nature Methods 9, 854 (2012); cxidb.org/cxi.html). Counts are integers with zero frequency at
 (N // 2, N // 2). CXI's translation moves the SAMPLE (x, y, z in metres); our positions move the PROBE over the
 object, y then x in pixels, so translation = -(x, y, 0) * object pixel. Beside the standard entries, group
-`ptychodose` holds what a study needs (schema 1). LZF with shuffle: inside the h5py wheel, so the bytes do not
-depend on the machine's zlib.
+`ptychodose` holds what a study needs (schema 1). The counts are packed by
+HDF5's own scale-offset filter (lossless for integers, in every HDF5 build): LZF leaves uninitialised memory in its
+output, so its bytes differ from run to run, and gzip's depend on the machine's zlib.
 """
 
 from collections.abc import Iterable, Iterator
@@ -60,12 +61,12 @@ def write(path: Path, header: Header, counts: Iterable[NDArray[np.uint32]]) -> f
     replaced by what was written. Memory holds one block.
     """
     size, number = len(header.probe), len(header.positions)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest", track_order=False) as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file["cxi_version"] = 160
+        chunks = (min(16, number), size, size)  # packed to the widest count of 16 patterns
         data = file.create_dataset(
-            f"{DETECTOR}/data", (number, size, size), np.uint32, chunks=(min(64, number), size, size),
-            shuffle=True, compression="lzf", track_times=False,
-        )  # fmt: skip
+            f"{DETECTOR}/data", (number, size, size), np.uint32, chunks=chunks, scaleoffset=0, track_times=False
+        )
         data.attrs["axes"] = "translation:y:x"
         done, total = 0, 0
         for block in counts:

@@ -1,4 +1,7 @@
-"""Small HDF5 files of named arrays (truth, views, reconstructions): deterministic bytes, strict reading."""
+"""Small HDF5 files of named arrays (truth, views, reconstructions): deterministic bytes, strict reading.
+
+HDF5's newest file format (libver="latest") stamps groups with the time; the default one does not.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +16,7 @@ from ptychodose.files import atomic_path
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[str, object] | None = None) -> None:
     """Write arrays by name ("group/name" makes groups) and root attributes, sorted, without times."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         for name in sorted(arrays):
             file.create_dataset(name, data=arrays[name], track_times=False)
         for name, value in sorted((attributes or {}).items()):
