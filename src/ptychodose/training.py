@@ -7,6 +7,7 @@ held out altogether; its loss selects the weights and stops the run.
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def _fit(
     per_step = max(1, settings.patterns_per_batch // learn.groups.shape[1])
     steps = max(1, settings.pattern_visits // (per_step * learn.groups.shape[1]))
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda i: _rate(i, steps))
     flat, every = heldout_loss(None, patterns, judge, settings), max(1, steps // settings.validations)
     best, weights, history, recent = np.inf, copy.deepcopy(net.state_dict()), [], []
     batches, visits, stale = _batches(len(learn.groups), per_step, rng), 0, 0
@@ -154,6 +155,11 @@ def _fit(
                 break
     net.load_state_dict(weights)
     return Trained(net.cpu(), history, visits, visits / learn.groups.size, float(best))
+
+
+def _rate(step: int, steps: int) -> float:
+    """Share of the peak learning rate: linear rise over the first tenth of the run, then half a cosine to zero."""
+    return min(1.0, (step + 1) / max(1, steps / 10)) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def _row(visits: int, recent: list[float], loss: float, flat: float) -> dict[str, float]:
