@@ -27,7 +27,7 @@ def test_loss_at_truth_is_below_flat_mirrored_and_conjugated_objects(bright, siz
     rng = noise.stream(3, "network")
     patterns = patterns_of(bright)
     seen, judged = training.make_batches(patterns, groups, unseen, thinning, rng)
-    _, origins, _ = patterns.place(np.concatenate([groups, unseen], 1))
+    _, origins, _ = patterns.place(groups)
 
     def loss(obj):
         return float(training.loss_of(predict.by_object(obj)(seen, origins), judged))

@@ -202,17 +202,20 @@ def _step(
 def make_batches(
     patterns: Patterns, groups: NDArray[np.int64], unseen: NDArray[np.int64], thinning: float, rng: np.random.Generator
 ) -> tuple[Batch, Batch]:
-    """What the network sees of groups (B, C), and what it is judged by, on the same canvases.
+    """What the network sees of groups (B, C), and what it is judged by, in the same canvas coordinates.
 
-    Judged by all photons of the unseen neighbours (B, U) and, when `thinning` < 1, by the photons withheld from
-    the group; probes carry the matching share of photons.
+    The canvas is the group's own; corners of what judges may lie outside it (see `loss_of`). Judged by all photons
+    of the unseen neighbours (B, U) and, when `thinning` < 1, by the photons withheld from the group; probes carry
+    the matching share of photons.
     """
-    corners, _, shape = patterns.place(np.concatenate([groups, unseen], 1))
+    corners, origins, shape = patterns.place(groups)
     size = groups.shape[1]
+    around = patterns.corners[torch.as_tensor(unseen)] - torch.as_tensor(origins)[:, None]  # (B, U, 2)
+    around = around.to(patterns.device)
     whole = patterns.read(groups)
     kept = whole if thinning == 1 else noise.thin(whole, thinning, rng).astype(np.int64)
     probes, counts = patterns.tensors(groups, kept)
-    seen = Batch(corners[:, :size], probes * thinning**0.5, counts, shape, patterns.start)
+    seen = Batch(corners, probes * thinning**0.5, counts, shape, patterns.start)
     judged = unseen if thinning == 1 else np.concatenate([groups, unseen], 1)
     probes, counts = patterns.tensors(judged, patterns.read(judged))
     if thinning < 1:
@@ -221,13 +224,20 @@ def make_batches(
         share = torch.ones(judged.shape[1], device=probes.device)
         share[:size] = 1 - thinning
         probes = probes * torch.sqrt(share)[:, None, None]
-    at = corners[:, size:] if thinning == 1 else corners
+    at = around if thinning == 1 else torch.cat([corners, around], 1)
     return seen, Batch(at, probes, counts, shape, patterns.start)
 
 
 def loss_of(canvas: Tensor, judged: Batch) -> Tensor:
-    """Mean Poisson loss per detector pixel of object canvases (B, H, W) against the photons of `judged`."""
-    rate = forward.rate(canvas, judged.corners, judged.probes)
+    """Mean Poisson loss per detector pixel of object canvases (B, H, W) against the photons of `judged`.
+
+    Around its canvas a group knows nothing: the flat object stands there for neighbours that reach beyond.
+    """
+    size, extent = judged.probes.shape[-1], torch.tensor(canvas.shape[-2:], device=canvas.device)
+    before = int((-judged.corners).amax().clamp_min(0))
+    after = int((judged.corners + size - extent).amax().clamp_min(0))
+    wide = nn.functional.pad(canvas, (before, after, before, after), value=judged.start)
+    rate = forward.rate(wide, judged.corners + before, judged.probes)
     return forward.poisson_nll(rate, judged.counts, network.FLOOR).mean()
 
 
