@@ -71,7 +71,7 @@ def _train(study: Params, arm: Arm, view_path: Path, folder: Path, out: Path) ->
         order = np.argsort(view.index)  # HDF5 reads increasing indices only
         counts = stored[view.index[order]][np.argsort(order)]  # (n, N, N)
     positions, groups = header.positions[view.index], view.groups[arm.group_size]
-    trained = training.train(counts, positions, view.scan, groups, header.probe, study.train, study.seed_of("network"))
+    trained = training.train(counts, positions, groups, header.probe, study.train, study.seed_of("network"))
     meta = {
         "architecture": trained.network.spec,
         "group_size": arm.group_size,

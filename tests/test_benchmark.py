@@ -37,7 +37,7 @@ def reconstruct(dose, size):
     scans = np.zeros(len(positions), int)
     groups = scan.neighbour_groups(positions, scans, size, 7, noise.stream(0, "views"))
     settings = replace(params.load(ROOT / "params.yaml").train, pattern_visits=1600)  # half: keeps CI short
-    trained = training.train(counts, positions, scans, groups, probe, settings, seed=0)
+    trained = training.train(counts, positions, groups, probe, settings, seed=0)
     counts, positions, probe, truth = load(dose, "test")
     groups = scan.covering(scan.neighbour_groups(positions, scans, size, 7, noise.stream(0, "views", 1)))
     patterns = Patterns(counts, positions, probe, counts.sum() / len(counts))

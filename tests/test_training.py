@@ -58,7 +58,7 @@ def test_unseen_neighbours_are_near_and_not_in_the_group(bright):
 
 
 def test_no_pattern_both_teaches_and_judges(bright):
-    learn, judge = training.split(bright.positions, bright.scans, bright.groups(4), tiny(heldout=0.25))
+    learn, judge = training.split(bright.positions, bright.groups(4), tiny(heldout=0.25))
     used = [set(np.concatenate([p.groups.ravel(), p.unseen.ravel()])) for p in (learn, judge)]
     assert not used[0] & used[1]
 
@@ -68,9 +68,7 @@ def test_training_is_repeatable_and_beats_the_flat_object(bright, size):
     def run(seed):
         state = torch.random.get_rng_state()
         groups = bright.groups(size)
-        made = training.train(
-            bright.counts, bright.positions, bright.scans, groups, bright.probe, tiny(heldout=0.3), seed
-        )
+        made = training.train(bright.counts, bright.positions, groups, bright.probe, tiny(heldout=0.3), seed)
         assert (torch.random.get_rng_state() == state).all(), "global random state untouched"
         return made
 
@@ -90,7 +88,6 @@ def test_every_group_size_gets_the_same_visits(bright):
             size: training.train(
                 bright.counts,
                 bright.positions,
-                bright.scans,
                 bright.groups(size),
                 bright.probe,
                 tiny(heldout=0.3, architecture=architecture, pattern_visits=64),
@@ -104,14 +101,14 @@ def test_every_group_size_gets_the_same_visits(bright):
 def test_a_diverging_loss_is_one_line(bright):
     dark = bright.probe * np.float32("nan")
     with pytest.raises(StudyError, match="learning_rate"):
-        training.train(bright.counts, bright.positions, bright.scans, bright.groups(4), dark, tiny(heldout=0.3), 1)
+        training.train(bright.counts, bright.positions, bright.groups(4), dark, tiny(heldout=0.3), 1)
 
 
 def test_too_few_patterns_to_hold_a_strip_out(bright):
     few = slice(0, 12)
     groups = np.arange(12).reshape(3, 4)
     with pytest.raises(StudyError, match="heldout"):
-        training.train(bright.counts[few], bright.positions[few], bright.scans[few], groups, bright.probe, tiny(), 1)
+        training.train(bright.counts[few], bright.positions[few], groups, bright.probe, tiny(), 1)
 
 
 def test_cuda_without_a_gpu_is_refused():

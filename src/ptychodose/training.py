@@ -52,18 +52,17 @@ class Parts:
 def train(
     counts: NDArray[np.integer],
     positions: NDArray[np.float64],
-    scans: NDArray[np.integer],
     groups: NDArray[np.int64],
     probe: NDArray[np.complex64],
     settings: Train,
     seed: int,
 ) -> Trained:
-    """Train one arm on counts (n, N, N) centred, positions (n, 2) px, scan ids (n,), groups (n_groups, C), probe
-    (N, N) in photons. Same inputs, seed, threads and ISA give the same bits. Raises StudyError when the scan
+    """Train one arm on counts (n, N, N) centred, positions (n, 2) px, groups (n_groups, C), probe (N, N) in
+    photons. Same inputs, seed, threads and ISA give the same bits. Raises StudyError when the scan
     is too small to hold a strip out, or the loss is not finite."""
     device = accelerator(settings.accelerator)
     patterns = Patterns(counts, positions, probe, float(counts.sum(dtype=np.int64)) / len(counts), device=device)
-    learn, judge = split(positions, scans, groups, settings)
+    learn, judge = split(positions, groups, settings)
     with reproducible(settings, seed):
         net = network.build(architecture(settings)).to(device)
         return _fit(net, patterns, learn, judge, settings, noise.stream(seed, "network"))
@@ -100,27 +99,22 @@ def reproducible(settings: Train, seed: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic)
 
 
-def split(
-    positions: NDArray[np.float64], scans: NDArray[np.integer], groups: NDArray[np.int64], settings: Train
-) -> tuple[Parts, Parts]:
-    """Groups to learn from and, in the strip of largest y, groups to judge by. No pattern serves both."""
-    border = np.quantile(positions[:, 0], 1 - settings.heldout)
-    strip = positions[:, 0] > border
+def split(positions: NDArray[np.float64], groups: NDArray[np.int64], settings: Train) -> tuple[Parts, Parts]:
+    """Groups to learn from and, in the strip of largest y, groups to judge by. No pattern serves both.
+
+    Unseen neighbours may come from another scan of the view: only groups must not mix scans.
+    """
+    strip = positions[:, 0] > np.quantile(positions[:, 0], 1 - settings.heldout)
     made = []
     for inside in (~strip, strip):
-        chosen, unseen = [], []
-        for scan in np.unique(scans):
-            allowed = np.flatnonzero(inside & (scans == scan))
-            mine = groups[np.isin(groups, allowed).all(1)]
-            if len(mine) and len(allowed) >= groups.shape[1] + settings.unseen:
-                chosen.append(mine)
-                unseen.append(unseen_neighbours(positions, mine, allowed, settings.unseen))
-        if not chosen:
+        allowed = np.flatnonzero(inside)
+        mine = groups[np.isin(groups, allowed).all(1)]
+        if not len(mine) or len(allowed) < groups.shape[1] + settings.unseen:
             raise StudyError(
-                f"train.heldout: {settings.heldout:g} of {len(positions)} patterns leaves no group of "
-                f"{groups.shape[1]} with {settings.unseen} unseen neighbours on both sides; use more patterns"
+                f"train.heldout: a strip of {settings.heldout:g} of {len(positions)} patterns leaves no group of "
+                f"{groups.shape[1]} with {settings.unseen} unseen neighbours on both sides; try a value nearer 0.5"
             )
-        made.append(Parts(np.concatenate(chosen), np.concatenate(unseen)))
+        made.append(Parts(mine, unseen_neighbours(positions, mine, allowed, settings.unseen)))
     return made[0], made[1]
 
 
