@@ -1,5 +1,6 @@
 """Stage `compare`: every arm reconstructs the held-out region; scores, curves, one picture, and the sealed manifest."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -82,12 +83,12 @@ def _network(job: dict, group_size: int, size: int) -> torch.nn.Module:
     """The bundle's network with its weights; StudyError when it is not what this study trains."""
     path = Path(job["result"]["bundle_path"])
     meta, weights = bundle.load(path, job["result"]["bundle_sha256"])
-    if (meta["group_size"], meta["size"]) != (group_size, size):
+    if (meta.get("group_size"), meta.get("size")) != (group_size, size):
         raise StudyError(
-            f"{path}: trained on groups of {meta['group_size']} at N = {meta['size']}, but params.yaml asks for "
-            f"groups of {group_size} at N = {size}; run `dvc repro train_{job['arm']}`"
+            f"{path}: trained on groups of {meta.get('group_size')} at N = {meta.get('size')}, but params.yaml asks "
+            f"for groups of {group_size} at N = {size}; run `dvc repro train_{job['arm']}`"
         )
-    net = network.build(meta["architecture"])
+    net = network.build(meta.get("architecture", {}))
     try:
         net.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()}, strict=True)
     except RuntimeError as error:
@@ -95,8 +96,17 @@ def _network(job: dict, group_size: int, size: int) -> torch.nn.Module:
     return net.eval()
 
 
-def _write(study, header, jobs, objects, truth, region, details) -> None:
-    photons = details_of_view(study)
+def _write(
+    study: Params,
+    header: cxi.Header,
+    jobs: dict,
+    objects: dict[str, np.ndarray],
+    truth: np.ndarray,
+    region: tuple[slice, slice],
+    details: dict[str, dict],
+) -> None:
+    """Every output of the stage, the joined manifest last."""
+    photons = _photons_per_pixel(study)
     write_json(JOBS, jobs)
     with atomic_folder(OUT) as folder:
         for name, obj in objects.items():
@@ -116,11 +126,22 @@ def _write(study, header, jobs, objects, truth, region, details) -> None:
         truth[region], {k: v[region] for k, v in shown.items()}, header.pixel_m, headline, study.dose
     )
     figures.save(figure, METRICS / "compare.png")
-    outputs = [OUT, JOBS, *(METRICS / n for n in ("compare.json", "details.json", "compare.png", "frc.csv"))]
+    frc = {name: details[name]["aligned"]["frc"] for name in shown}
+    figures.save(
+        figures.curves(frc, {job["arm"]: _history(job["arm"]) for job in jobs["jobs"]}), METRICS / "curves.png"
+    )
+    names = ("compare.json", "details.json", "compare.png", "curves.png", "frc.csv")
+    outputs = [OUT, JOBS, *(METRICS / name for name in names)]
     manifest.join(UPSTREAM, "compare", outputs)
 
 
-def details_of_view(study: Params) -> float:
+def _history(arm: str) -> list[dict[str, float]]:
+    """The rows of an arm's history.csv."""
+    with open(Path("data/bundles") / arm / "history.csv", newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _photons_per_pixel(study: Params) -> float:
     """Detected photons per object pixel of the test scan the dense arm reconstructs from."""
     rows = json.loads(Path("data/views/details.json").read_text(encoding="utf-8"))
     return float(rows[study.train_dense.view]["test"]["photons_per_pixel"])

@@ -1,6 +1,6 @@
 """Every picture of the study, as deterministic PNG bytes (Agg, matplotlib's own fonts, no software tag)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,28 @@ def comparison(
         axes.set_title(f"{name}\nNRMSE {row['nrmse']:.3f}, phase SSIM {row['phase_ssim']:.2f}", fontsize=10)
     _scale_bar(grid[0][0], truth.shape, pixel_m)
     figure.suptitle(f"held-out region (simulated, known probe), {dose:g} photons per pattern", fontsize=11)
+    return figure
+
+
+def curves(
+    arms: Mapping[str, Mapping[str, Sequence[float | None]]], histories: Mapping[str, Sequence[Mapping[str, float]]]
+) -> Figure:
+    """FRC with truth of every arm (`arms`: frequency of Nyquist and correlation) and held-out loss while training
+    (`histories`: rows of pattern_visits, heldout_loss, heldout_flat)."""
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for colour, (name, row) in zip(COLOURS, arms.items(), strict=False):
+        values = [np.nan if value is None else value for value in row["correlation"]]
+        left.plot(row["frequency"], values, color=colour, label=name)
+    left.axhline(0.5, color="black", lw=0.8, ls=":")
+    left.set(xlabel="spatial frequency (of Nyquist)", ylabel="Fourier ring correlation", ylim=(-0.1, 1.05), xlim=(0, 1))
+    left.legend(fontsize=8)
+    for colour, (name, rows) in zip(COLOURS[1:], histories.items(), strict=False):
+        visits = [row["pattern_visits"] for row in rows]
+        right.plot(visits, [row["heldout_loss"] for row in rows], "o-", ms=3, color=colour, label=name)
+        right.plot(visits, [row["heldout_flat"] for row in rows], "--", lw=0.8, color=colour)
+    right.set(xlabel="pattern visits", ylabel="held-out loss per detector pixel", yscale="log")
+    right.legend(fontsize=8, title="dashed: flat object", title_fontsize=8)
     return figure
 
 
