@@ -48,9 +48,9 @@ def comparison(
         ("amplitude error", "RdBu_r", (-0.3, 0.3), None, {n: np.abs(i) - np.abs(target) for n, i in images.items()}),
         ("phase error (rad)", "RdBu_r", (-1.0, 1.0), None, {n: p - np.angle(target) for n, p in phases.items()}),
     ]
-    height, width = truth.shape
-    cell = 2.6
-    figure = Figure(figsize=(cell * (len(arms) + 1) + 1.0, cell * height / width * 4 + 1.0), layout="constrained")
+    cell = 2.6  # inches a panel is wide; a flat region still gets room for its labels
+    tall = cell * max(truth.shape[0] / truth.shape[1], 0.5)
+    figure = Figure(figsize=(cell * (len(arms) + 1) + 1.0, tall * 4 + 1.0), layout="constrained")
     grid = figure.subplots(4, len(arms) + 1, squeeze=False)
     for axes_row, (label, colours, (low, high), first, others) in zip(grid, rows, strict=True):
         panels = [first, *others.values()]
@@ -89,7 +89,7 @@ def curves(
         right.plot(visits, [row["heldout_loss"] for row in rows], "o-", ms=3, color=colour, label=name)
         right.plot(visits, [row["heldout_flat"] for row in rows], "--", lw=0.8, color=colour)
     right.set(xlabel="pattern visits", ylabel="held-out loss per detector pixel", yscale="log")
-    right.legend(fontsize=8, title="dashed: flat object", title_fontsize=8)
+    right.legend(fontsize=8, title="dashed: flat object", title_fontsize=8, loc="center right")
     return figure
 
 
