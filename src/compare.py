@@ -7,9 +7,21 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from ptychodose import bundle, comparison, cxi, figures, manifest, network, params, predict, scan, scoring, views
+from ptychodose import (
+    bundle,
+    comparison,
+    cxi,
+    figures,
+    manifest,
+    network,
+    params,
+    predict,
+    progress,
+    scan,
+    scoring,
+    views,
+)
 from ptychodose.errors import StudyError
 from ptychodose.files import atomic_folder, write_json
 from ptychodose.groups import Patterns
@@ -72,7 +84,7 @@ def _reconstruct(
         groups = scan.covering(view.groups[arm.group_size])
         positions = header.positions[view.index]
         patterns = Patterns(counts, positions, header.probe, header.dose_measured, rows=view.index)
-        with tqdm(total=len(groups), desc=f"compare {name}", unit="group") as bar:
+        with progress.bar(len(groups), f"compare {name}", "group") as bar:
             objects[name], _ = predict.reconstruct(
                 solve, patterns, groups, header.shape, study.compare.block_groups, bar.update
             )

@@ -1,10 +1,13 @@
 """Stage `generate`: simulate Poisson counts of the finest scan at a dose, one CXI file per split, truth apart."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
-from ptychodose import acquisition, base, cxi, noise, params
+from ptychodose import acquisition, base, cxi, noise, params, progress
 from ptychodose.h5 import write_arrays
 from ptychodose.manifest import write_stage_manifest
 from ptychodose.stage import run
@@ -19,14 +22,13 @@ def main() -> None:
     source = base.load(study.generate, noise.stream(study.seed_of("object"), "object"))
     headers = acquisition.plan(source, study.generate, study.dose, study.seed_of("noise"))
     total = sum(len(header.positions) for header in headers.values())
-    with tqdm(total=total, desc="generate", unit="pattern") as bar:
+    with progress.bar(total, "generate", "pattern") as bar:
         for split, header in headers.items():
             rng = noise.stream(study.seed_of("noise"), f"noise/{split}")
             blocks = acquisition.counts(source.obj, header, rng)
             measured = cxi.write(OUT / f"{split}.cxi", header, _watched(blocks, bar))
             bar.write(f"{split}: {len(header.positions)} patterns, {measured:.1f} counts each")
-    probe = source.probe / abs(source.probe.ravel()).dot(abs(source.probe.ravel())) ** 0.5
-    write_arrays(TRUTH, {"obj": source.obj, "probe": probe})
+    write_arrays(TRUTH, {"obj": source.obj, "probe": source.probe})
     write_stage_manifest(
         "generate",
         inputs=[Path(study.generate.base)],
@@ -35,7 +37,8 @@ def main() -> None:
     )
 
 
-def _watched(blocks, bar):
+def _watched(blocks: Iterator[np.ndarray], bar: "tqdm[Any]") -> Iterator[np.ndarray]:
+    """Pass blocks on and count them on the bar."""
     for block in blocks:
         yield block
         bar.update(len(block))

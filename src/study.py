@@ -42,8 +42,10 @@ def show_answer(_: argparse.Namespace) -> int:
     print(f"{'arm':10} {'NRMSE':>7} {'phase SSIM':>11} {'FRC 0.5 (of Nyquist)':>21}")
     for arm, row in document.items():
         if isinstance(row, dict):
-            print(f"{arm:10} {row['nrmse']:7.3f} {row['phase_ssim']:11.3f} {row['frc50']:21.2f}")
-    print("picture: metrics/compare.png; everything else: metrics/details.json")
+            lost = arm != "flat" and row["nrmse"] >= document["flat"]["nrmse"]
+            remark = "  NOT better than the flat object" if lost else ""
+            print(f"{arm:10} {row['nrmse']:7.3f} {row['phase_ssim']:11.3f} {row['frc50']:21.2f}{remark}")
+    print("pictures: metrics/compare.png, metrics/curves.png; everything else: metrics/details.json")
     print("next: dvc exp run -S dose=1000 && dvc exp show --only-changed --drop 'src|data/|metrics/'")
     return 0
 

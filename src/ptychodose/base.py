@@ -18,7 +18,7 @@ MAX_PIXELS = 2**26  # 64 Mpx of object: refuse an absurd shape before it is allo
 
 @dataclass(frozen=True)
 class Base:
-    """obj (H, W) complex64 with amplitude <= 1; probe (N, N) complex64, arbitrary energy; centres ((y0, y1),
+    """obj (H, W) complex64 with amplitude <= 1; probe (N, N) complex64 of unit energy; centres ((y0, y1),
     (x0, x1)) px that scan positions may take: patches inside the object and inside the base's own scan."""
 
     obj: NDArray[np.complex64]
@@ -42,7 +42,8 @@ def load(settings: Generate, rng: np.random.Generator) -> Base:
         own_scan = _own_scan(path, arrays)
     else:
         raise StudyError(f"generate.base: {path} is neither a .yaml recipe nor an .npz; name one of these")
-    obj = obj / max(1.0, float(np.abs(obj).max()))
+    obj = obj / max(1.0, float((obj.real**2 + obj.imag**2).max()) ** 0.5)
+    probe = probe / float((probe.real**2 + probe.imag**2).sum()) ** 0.5
     return Base(obj.astype(np.complex64), probe.astype(np.complex64), _centres(obj.shape, len(probe), own_scan))
 
 

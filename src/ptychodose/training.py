@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from ptychodose import forward, network, noise
+from ptychodose import forward, network, noise, progress
 from ptychodose.errors import StudyError
 from ptychodose.groups import Patterns, unseen_neighbours
 from ptychodose.network import Batch
@@ -129,7 +128,7 @@ def _fit(
     flat, every = heldout_loss(None, patterns, judge, settings), max(1, steps // settings.validations)
     best, weights, history, recent = np.inf, copy.deepcopy(net.state_dict()), [], []
     batches, visits, stale = _batches(len(learn.groups), per_step, rng), 0, 0
-    with tqdm(total=steps * per_step * learn.groups.shape[1], desc="train", unit="pattern") as bar:
+    with progress.bar(steps * per_step * learn.groups.shape[1], "train", "pattern") as bar:
         for step in range(1, steps + 1):
             chosen = next(batches)
             recent.append(_step(net, patterns, learn, chosen, settings, optimiser, rng))
