@@ -65,7 +65,7 @@ def _gridsize(arm_name: str, arm: Arm) -> int:
 
 def _train(study: Params, arm: Arm, view_path: Path, folder: Path, out: Path) -> dict:
     """Train on the view's patterns and write bundle and history into `folder`, to be renamed to `out`."""
-    view = views.read(view_path, "train", arm.group_size)
+    view = views.read(view_path, "train", {arm.group_size})
     with cxi.dataset(DATA) as (header, stored):
         cxi.measured_dose(DATA, header, stored)
         order = np.argsort(view.index)  # HDF5 reads increasing indices only

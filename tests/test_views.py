@@ -47,15 +47,15 @@ def test_round_trip_and_skips(header, tmp_path):
     path = tmp_path / "dense.h5"
     view = build(header, 3, 50)
     views.write(path, "dense", {"train": view})
-    read = views.read(path, "train", 4)
+    read = views.read(path, "train", {4})
     assert (read.index == view.index).all() and (read.groups[4] == view.groups[4]).all()
     assert views.skipped(path) is None
     with pytest.raises(StudyError, match="groups_9"):
-        views.read(path, "train", 9)
+        views.read(path, "train", {9})
     views.write_skipped(path, "dense", "because")
     assert views.skipped(path) == "because"
     with pytest.raises(StudyError, match="train/index"):
-        views.read(path, "train", 4)
+        views.read(path, "train", {4})
 
 
 def test_groups_that_point_nowhere_are_refused(header, tmp_path):
@@ -63,4 +63,4 @@ def test_groups_that_point_nowhere_are_refused(header, tmp_path):
     view = build(header, 3, 50)
     views.write(path, "dense", {"train": views.View(view.index[:20], view.scan[:20], view.groups)})
     with pytest.raises(StudyError, match="do not point"):
-        views.read(path, "train", 4)
+        views.read(path, "train", {4})

@@ -128,15 +128,20 @@ def skipped(path: Path) -> str | None:
     return None if reason is None else str(reason)
 
 
-def read(path: Path, split: str, group_size: int) -> View:
-    """Read one split of a view with its groups of `group_size`. Raises StudyError (file, entry, remedy)."""
+def read(path: Path, split: str, sizes: set[int]) -> View:
+    """Read one split of a view with its groups of every size in `sizes`. Raises StudyError (file, entry, remedy)."""
     arrays, _ = read_arrays(path, REMEDY)
     try:
         index, scans = arrays[f"{split}/index"], arrays[f"{split}/scan"]
-        groups = arrays[f"{split}/groups_{group_size}"]
+        groups = {size: arrays[f"{split}/groups_{size}"] for size in sizes}
     except KeyError as error:
         raise StudyError(f"{path}: entry {error} is missing; {REMEDY}") from None
-    inside = groups.ndim == 2 and groups.shape[1] == group_size and len(index) == len(scans) and index.ndim == 1
-    if not inside or not len(index) or groups.min() < 0 or groups.max() >= len(index) or index.min() < 0:
+    whole = index.ndim == 1 and len(index) == len(scans) > 0 and index.min() >= 0
+    inside = [g.ndim == 2 and g.shape[1] == size and _within(g, len(index)) for size, g in groups.items()]
+    if not whole or not all(inside):
         raise StudyError(f"{path}: {split} groups do not point into its list of patterns; {REMEDY}")
-    return View(index.astype(np.int64), scans.astype(np.int32), {group_size: groups.astype(np.int64)})
+    return View(index.astype(np.int64), scans.astype(np.int32), {c: g.astype(np.int64) for c, g in groups.items()})
+
+
+def _within(groups: NDArray, patterns: int) -> bool:
+    return bool(groups.size and groups.min() >= 0 and groups.max() < patterns)
