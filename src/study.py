@@ -46,7 +46,7 @@ def show_answer(_: argparse.Namespace) -> int:
             remark = "  NOT better than the flat object" if lost else ""
             print(f"{arm:10} {row['nrmse']:7.3f} {row['phase_ssim']:11.3f} {row['frc50']:21.2f}{remark}")
     print("pictures: metrics/compare.png, metrics/curves.png; everything else: metrics/details.json")
-    print("next: dvc exp run -S dose=1000 && dvc exp show --only-changed --drop 'Created|src|data/|metrics/|oracle|flat|sparse'")
+    print("next: dvc exp run -S dose=1000 (with .venv active), then compare: see Variants in README.md")
     return 0
 
 
