@@ -4,7 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 # The order is the tree's contract: a stream keeps its numbers when another one is added at the end.
-STREAMS = ("object", "noise/train", "noise/test", "jitter/train", "jitter/test", "views", "network")
+STREAMS = (
+    "object", "noise/train", "noise/test", "jitter/train", "jitter/test", "views", "network",
+    "procedural", "solver", "thinning",
+)  # fmt: skip
 
 
 def stream(seed: int, name: str, number: int = 0) -> np.random.Generator:

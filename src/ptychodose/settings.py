@@ -81,6 +81,20 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MapSettings:
+    """Poisson maximum a posteriori: prior, choice of its weight by held-out photons, probe."""
+
+    prior: str = choice("tv", "hessian", "mixed")
+    smoothing: float = limit(0, 1, open_low=True)
+    weight: float = limit(0, 1e3, open_low=True)
+    weight_step: float = limit(1, 100, open_low=True)
+    weight_moves: int = limit(0, 20)
+    heldout: float = limit(0, 0.5, open_low=True)
+    iterations: int = limit(1, 10**5)
+    refine_probe: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compare:
     """Scoring of the held-out region."""
 
