@@ -12,38 +12,62 @@ from ptychodose.files import atomic_folder, write_json
 from ptychodose.h5 import read_arrays, write_arrays
 from ptychodose.settings import Params
 from ptychodose.stage import run
+from ptychodose.testscan import Scan
 
 TEST, TRUTH, VIEWS = Path("data/simulated/test.cxi"), Path("data/simulated/truth.h5"), Path("data/views")
+MAP, LIMIT = Path("data/map"), Path("data/limit")
 OUT, METRICS, JOBS = Path("data/reconstructions"), Path("metrics"), Path("data/training_manifest.json")
 SHOWN = ("compare.json", "details.json", "frc.csv", "compare.png", "curves.png")
-UPSTREAM = ("generate", "overlap", "train_baseline", "train_dense")
 
 
 def main() -> None:
-    """Bundles, test split and truth -> metrics/, data/reconstructions/, the joined training and study manifests."""
+    """All that the stages made, and truth -> metrics/, data/reconstructions/, the joined manifests."""
     study = params.load()
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)  # as in training: the reconstructions' bytes depend on it
+    view_paths = [VIEWS / f"{name}.h5" for name in study.views()]
     manifest.check_inputs("generate", [TEST, TRUTH])
-    manifest.check_inputs("overlap", [VIEWS / f"{name}.h5" for name in study.views()] + [VIEWS / "details.json"])
+    manifest.check_inputs("overlap", [*view_paths, VIEWS / "details.json"])
+    manifest.check_inputs("reconstruct_map", [MAP])
+    manifest.check_inputs("limit", [LIMIT])
     jobs = _training_manifest(study)
     truth = read_arrays(TRUTH, "run `dvc repro generate`")[0]["obj"]
     with cxi.dataset(TEST) as (header, counts):
         cxi.measured_dose(TEST, header, counts)
-        test = arms.Scan(header, counts, _views(study))
-        objects = arms.reconstruct(test, study.arms(), jobs["jobs"], truth, study.compare.block_groups)
-        region = comparison.scored_region([header.positions[view.index] for view in test.views.values()])
+        test = Scan(header, counts, views.read_built(view_paths, "test", study.group_sizes() | {4}))
+        rows = _rows(study, test, jobs["jobs"], truth)
+        region = comparison.scored_region([test.positions(view) for view in test.views])
         spare = comparison.unseen_patterns(header, list(test.views.values()), region, study.compare.deviance_patterns)
-        rows = {name: scoring.score(obj, truth, region, header.pixel_m) for name, obj in objects.items()}
-        for name, obj in objects.items():
-            rows[name]["deviance"] = comparison.deviance_per_pixel(obj, header, counts, spare)
+        scores = {name: _score(row, truth, region, header) for name, row in rows.items()}
+        for name, row in rows.items():
+            scores[name]["deviance"] = comparison.deviance_per_pixel(row.obj, header, counts, spare)
     write_json(JOBS, jobs)
     with atomic_folder(OUT) as folder:
-        for name, obj in objects.items():
-            write_arrays(folder / f"{name}.h5", {"obj": obj}, {"pixel_m": header.pixel_m})
-    _write_metrics(study, header, region, rows)
-    _draw(study, header, jobs, {name: obj[region] for name, obj in objects.items()}, truth[region], rows)
-    manifest.join(UPSTREAM, "compare", [OUT, JOBS, *(METRICS / name for name in SHOWN)])
+        for name, row in rows.items():
+            write_arrays(folder / f"{name}.h5", {"obj": row.obj}, {"pixel_m": header.pixel_m})
+    _write_metrics(study, header, region, scores)
+    _draw(study, header, {name: row.obj[region] for name, row in rows.items()}, truth[region], scores)
+    manifest.join(_upstream(study), "compare", [OUT, JOBS, *(METRICS / name for name in SHOWN)])
+
+
+def _upstream(study: Params) -> list[str]:
+    trained = [f"train_{name}" for name in study.arms()]
+    return ["probe", "generate", "overlap", *trained, "reconstruct_map", "limit"]
+
+
+def _rows(study: Params, test: Scan, jobs: list[dict], truth: np.ndarray) -> dict[str, arms.Row]:
+    """Every row of the tables, controls first."""
+    block, seed = study.compare.block_groups, study.seed_of("noise")
+    solved = {path.stem: read_arrays(path, "run `dvc repro reconstruct_map`")[0]["obj"] for path in MAP.glob("*.h5")}
+    rows = arms.controls(test, truth, block)
+    rows |= arms.networks(test, study.arms(), jobs, block, seed)
+    rows |= arms.registered(test, study, solved)
+    return rows | arms.of_stage(test, solved)
+
+
+def _score(row: arms.Row, truth: np.ndarray, region: tuple[slice, slice], header: cxi.Header) -> dict:
+    given = {"view": row.view, "group_size": row.group_size, "share": row.share}
+    return {**given, **scoring.score(row.obj, truth, region, header.pixel_m)}
 
 
 def _training_manifest(study: Params) -> dict:
@@ -56,38 +80,42 @@ def _training_manifest(study: Params) -> dict:
     return comparison.join_manifests(documents)
 
 
-def _views(study: Params) -> dict[str, views.View]:
-    """Test selections of the views that were built, with the groups of every arm."""
-    sizes = {arm.group_size for arm in study.arms().values()}
-    paths = {name: VIEWS / f"{name}.h5" for name in study.views()}
-    return {name: views.read(path, "test", sizes) for name, path in paths.items() if views.skipped(path) is None}
-
-
 def _write_metrics(study: Params, header: cxi.Header, region: tuple[slice, slice], rows: dict[str, dict]) -> None:
     """compare.json (the headline), details.json (everything), frc.csv."""
-    measured = json.loads((VIEWS / "details.json").read_text(encoding="utf-8"))
+    built = {name: row["test"] for name, row in _json(VIEWS / "details.json").items() if "test" in row}
+    view = "dense" if "dense" in built else next(iter(built))
     totals = {
         "dose_requested": study.dose,
         "dose_measured": header.dose_measured,
-        "photons_per_pixel": measured[study.train_dense.view]["test"]["photons_per_pixel"],
+        "photons_per_pixel": built[view]["photons_per_pixel"],
     }
-    frame = {"region": [[part.start, part.stop] for part in region], "pixel_m": header.pixel_m}
+    frame = {"region": [[part.start, part.stop] for part in region], "pixel_m": header.pixel_m, "views": built}
+    made = {"map": _json(MAP / "record.json"), "limit": _json(LIMIT / "limit.json")}
     write_json(METRICS / "compare.json", {**totals, **{name: scoring.headline(row) for name, row in rows.items()}})
-    write_json(METRICS / "details.json", {**totals, **frame, "arms": rows})
+    write_json(METRICS / "details.json", {**totals, **frame, **made, "arms": rows})
     scoring.write_frc(METRICS / "frc.csv", rows)
 
 
-def _draw(
-    study: Params, header: cxi.Header, jobs: dict, objects: dict[str, np.ndarray], truth: np.ndarray, rows: dict
-) -> None:
-    """compare.png and curves.png; the flat object is left to the tables."""
-    shown = {name: obj for name, obj in objects.items() if name != "flat"}
+def _json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _draw(study: Params, header: cxi.Header, objects: dict[str, np.ndarray], truth: np.ndarray, rows: dict) -> None:
+    """compare.png and curves.png; what figures.HIDDEN names is left to the tables."""
+    shown = {name: obj for name, obj in objects.items() if name not in figures.HIDDEN}
     scores = {name: scoring.headline(rows[name]) for name in shown}
     figures.save(figures.comparison(truth, shown, header.pixel_m, scores, study.dose), METRICS / "compare.png")
     frc = {name: rows[name]["aligned"]["frc"] for name in shown}
-    figures.save(
-        figures.curves(frc, {job["arm"]: _history(job["arm"]) for job in jobs["jobs"]}), METRICS / "curves.png"
-    )
+    taught = [name for name in study.arms() if name in rows and name != "own"]  # `own` has a loss of another kind
+    limit = _json(LIMIT / "limit.json")["views"].get("dense")
+    bound = None if limit is None else (limit["frc"]["frequency"], _frc_bound(limit["frc"], header.dose_measured))
+    histories = {name: _history(name) for name in taught}
+    figures.save(figures.curves(frc, histories, bound), METRICS / "curves.png")
+
+
+def _frc_bound(limit: dict, dose: float) -> list[float]:
+    """FRC with truth of an unbiased method at `dose`: sqrt(S / (1 + S)), S the ring's signal-to-noise ratio."""
+    return [(s * dose / (1 + s * dose)) ** 0.5 for s in limit["ssnr_per_dose"]]
 
 
 def _history(arm: str) -> list[dict[str, float]]:

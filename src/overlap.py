@@ -38,18 +38,22 @@ def main() -> None:
     write_json(OUT / "overlap.json", _headline(details))
     write_json(OUT / "details.json", details)
     figures.save(figures.views(headers, drawn), OUT / "views.png")
-    arms = {name: arm.group_size for name, arm in study.arms().items()}
     write_stage_manifest(
         "overlap",
         inputs=list(SPLITS.values()),
         outputs=outputs,
-        parameters={"seed": study.seed, "overlap": study.overlap, "generate": study.generate, "group_size": arms},
+        parameters={
+            "seed": study.seed,
+            "overlap": study.overlap,
+            "generate": study.generate,
+            "group_sizes": sorted(study.group_sizes()),
+        },
     )
 
 
 def _build(study: Params, name: str, step: int, rng: np.random.Generator) -> tuple[dict, dict]:
     """Both splits of one view, and their measures."""
-    sizes = {arm.group_size for arm in study.arms().values()}
+    sizes = study.group_sizes() | {4}  # groups of 4 measure M1 and M3 of every view
     built, measured = {}, {}
     for split, path in SPLITS.items():
         with cxi.dataset(path) as (header, counts):
@@ -59,7 +63,7 @@ def _build(study: Params, name: str, step: int, rng: np.random.Generator) -> tup
             view = views.select(header, step, wanted, sizes, study.overlap.neighbours, rng, where)
             photons = _photons(counts, view.index)
         built[split] = view
-        measured[split] = views.describe(header, view, step, max(sizes), study.overlap.neighbours, photons)
+        measured[split] = views.describe(header, view, step, 4, study.overlap.neighbours, photons)
     return built, measured
 
 

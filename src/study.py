@@ -1,4 +1,4 @@
-"""Everything that is not a stage: python src/study.py {verify|answer}."""
+"""Everything that is not a stage: python src/study.py {verify|answer|benchmark}."""
 
 import argparse
 import json
@@ -7,8 +7,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from ptychodose import verify
+from ptychodose import answer, benchmark, params, verify
 from ptychodose.errors import StudyError
+from ptychodose.files import write_json
 from ptychodose.stage import ROOT
 
 
@@ -37,17 +38,35 @@ def show_answer(_: argparse.Namespace) -> int:
     path = Path("metrics/compare.json")
     if not path.is_file():
         raise StudyError(f"{path}: not found; run `make repro`")
-    document = json.loads(path.read_text(encoding="utf-8"))
-    print(f"\ndose {document['dose_requested']:g}: {document['photons_per_pixel']:.0f} photons per object pixel")
-    print(f"{'arm':10} {'NRMSE':>7} {'phase SSIM':>11} {'FRC 0.5 (of Nyquist)':>21}")
-    for arm, row in document.items():
-        if isinstance(row, dict):
-            lost = arm != "flat" and row["nrmse"] >= document["flat"]["nrmse"]
-            remark = "  NOT better than the flat object" if lost else ""
-            print(f"{arm:10} {row['nrmse']:7.3f} {row['phase_ssim']:11.3f} {row['frc50']:21.2f}{remark}")
+    print(answer.table(json.loads(path.read_text(encoding="utf-8")), _details()))
     print("pictures: metrics/compare.png, metrics/curves.png; everything else: metrics/details.json")
     print("next: dvc exp run -S dose=1000 (with .venv active), then compare: see Variants in README.md")
     return 0
+
+
+def _details() -> dict:
+    path = Path("metrics/details.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def run_benchmark(options: argparse.Namespace) -> int:
+    """Train and run every arm on a family of files; write the scores as JSON."""
+    result = benchmark.run(options.data, options.family, params.load())
+    write_json(options.json, result)
+    for dose, rows in result.items():
+        print(f"\n{options.family}, {dose} photons per pattern")
+        for arm, row in rows.items():
+            seconds = f"{row['seconds']:6.1f} s" + (
+                f" + {row['train_seconds']:.0f} s training" * (row["train_seconds"] > 0)
+            )
+            print(f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {row['phase_ssim']:.3f}  {seconds}")
+    print(f"written: {options.json}")
+    return 0
+
+
+def _path(text: str) -> Path:
+    """A path as typed, made absolute before this program goes to its own folder."""
+    return Path(text).absolute()
 
 
 def main() -> int:
@@ -61,6 +80,11 @@ def main() -> int:
     kind.add_argument("--verbose", action="store_true", help="list intact files too")
     check.set_defaults(run=show_verify)
     verbs.add_parser("answer", help="print the table of the last comparison").set_defaults(run=show_answer)
+    bench = verbs.add_parser("benchmark", help="train and run every arm on files <family>_d<dose>_{train,test}.npz")
+    bench.add_argument("--data", type=_path, required=True, metavar="DIR", help="folder of the files")
+    bench.add_argument("--family", required=True, help="the files' first part, e.g. nat")
+    bench.add_argument("--json", type=_path, required=True, metavar="OUT", help="where the scores go")
+    bench.set_defaults(run=run_benchmark)
     options = parser.parse_args(sys.argv[1:] or ["--help"])
     os.chdir(ROOT)
     try:

@@ -1,8 +1,10 @@
-"""Stages `train_dense` and `train_baseline`: one physics-informed network each, from measured counts alone.
+"""Stages `train_*`: one physics-informed network each.
 
-    python src/train.py {dense|baseline} [--dry-run]
+    python src/train.py {baseline|dense|sparse|own|cnn} [--dry-run]
 
-The arms share `train:` of params.yaml and differ in group_size only. No truth is read here.
+The arms share `train:` of params.yaml and differ in one line. All but `own` learn from procedural objects under the
+study's probe, at all doses at once; `own` learns from the counts of the study's training scan. No truth of the study
+is read here.
 """
 
 import argparse
@@ -12,49 +14,48 @@ from pathlib import Path
 
 import numpy as np
 
-from ptychodose import bundle, cxi, params, training, views
+from ptychodose import bundle, cxi, params, scan, sources, training, views
 from ptychodose.errors import StudyError
 from ptychodose.files import atomic_folder, sha256_file, write_json
+from ptychodose.groups import Patterns
+from ptychodose.h5 import read_arrays
 from ptychodose.manifest import check_inputs, environment, write_stage_manifest
 from ptychodose.settings import Arm, Params
 from ptychodose.stage import run
 
-DATA = Path("data/simulated/train.cxi")
-BUNDLES = Path("data/bundles")
+DATA, PROBE, BUNDLES = Path("data/simulated/train.cxi"), Path("data/probe.h5"), Path("data/bundles")
+ARMS = ("baseline", "dense", "sparse", "own", "cnn")
 
 
 def main(arm_name: str, dry_run: bool) -> None:
     """Train one arm -> data/bundles/<arm>/{wts.h5.zip, history.csv, training_manifest.json}."""
     study = params.load()
-    arm = study.arms()[arm_name]
-    view_path = Path(f"data/views/{arm.view}.h5")
-    out = BUNDLES / arm_name
-    job = {"arm": arm_name, "dose": study.dose, "C": arm.group_size, "gridsize": _gridsize(arm_name, arm)}
+    arm, out = study.arms()[arm_name], BUNDLES / arm_name
+    inputs = [DATA, Path(f"data/views/{arm.view}.h5")] if arm_name == "own" else [PROBE]
+    job = {"arm": arm_name, "C": arm.group_size, "gridsize": _gridsize(arm_name, arm), **_taught_by(study, arm_name)}
     if dry_run:
-        print(f"would train {arm_name}: groups of {arm.group_size} from {view_path} at dose {study.dose:g} -> {out}/")
+        print(f"would train {arm_name}: groups of {arm.group_size} from {', '.join(map(str, inputs))} -> {out}/")
         return
-    check_inputs("generate", [DATA])
-    check_inputs("overlap", [view_path])
-    reason = views.skipped(view_path)
+    reason = _skipped(study, arm_name, arm, inputs)
     with atomic_folder(out) as folder:
         if reason is None:
-            result = _train(study, arm, view_path, folder, out)
+            result = _train(study, arm_name, arm, folder, out, inputs)
             document = {"jobs": [{**job, "status": "success", "result": result}], "skipped": []}
         else:
             document = {"jobs": [], "skipped": [{**job, "reason": reason}]}
         write_json(folder / "training_manifest.json", document)
     write_stage_manifest(
         f"train_{arm_name}",
-        inputs=[DATA, view_path],
+        inputs=[] if arm.view is None else inputs,
         outputs=[out],
-        parameters={"dose": study.dose, "seed": study.seed_of("network"), "train": study.train, "arm": arm},
+        parameters={"seed": study.seed_of("network"), "train": study.train, "arm": arm, "overlap": study.overlap},
         environment=environment(),
     )
     _announce(document)
 
 
 def _gridsize(arm_name: str, arm: Arm) -> int:
-    """Side of a square group: C = gridsize^2."""
+    """Side of a square group: C = gridsize^2; 0 for a whole scan."""
     side = isqrt(arm.group_size)
     if side**2 != arm.group_size:
         raise StudyError(
@@ -63,27 +64,38 @@ def _gridsize(arm_name: str, arm: Arm) -> int:
     return side
 
 
-def _train(study: Params, arm: Arm, view_path: Path, folder: Path, out: Path) -> dict:
-    """Train on the view's patterns and write bundle and history into `folder`, to be renamed to `out`."""
-    view = views.read(view_path, "train", {arm.group_size})
-    with cxi.dataset(DATA) as (header, stored):
-        cxi.measured_dose(DATA, header, stored)
-        order = np.argsort(view.index)  # HDF5 reads increasing indices only
-        counts = stored[view.index[order]][np.argsort(order)]  # (n, N, N)
-    positions, groups = header.positions[view.index], view.groups[arm.group_size]
-    trained = training.train(counts, positions, groups, header.probe, study.train, study.seed_of("network"))
+def _taught_by(study: Params, arm_name: str) -> dict:
+    """The dose of the scan an arm learns from, or the range of doses of its procedural scans."""
+    return {"dose": study.dose} if arm_name == "own" else {"dose": [study.train.dose_low, study.train.dose_high]}
+
+
+def _skipped(study: Params, arm_name: str, arm: Arm, inputs: list[Path]) -> str | None:
+    """Why the arm is not trained, or None; checks the inputs of one that is."""
+    if arm.view is None:
+        return f"train_{arm_name}.view is null in params.yaml"
+    if study.views()[arm.view] is None:
+        return f"overlap.{arm.view} is null in params.yaml"
+    for path in inputs:
+        check_inputs("probe" if path == PROBE else "generate" if path == DATA else "overlap", [path])
+    return None
+
+
+def _train(study: Params, arm_name: str, arm: Arm, folder: Path, out: Path, inputs: list[Path]) -> dict:
+    """Train and write bundle and history into `folder`, to be renamed to `out`."""
+    source, size = _own_scan(study, arm, inputs[1]) if arm_name == "own" else _procedural(study, arm)
+    spec = training.architecture(study.train, arm.architecture)
+    trained = training.train(source, spec, study.train, study.seed_of("network"))
     meta = {
         "architecture": trained.network.spec,
         "group_size": arm.group_size,
-        "size": len(header.probe),
-        "dose_requested": study.dose,
-        "dose_measured": header.dose_measured,
-        "trained_on": {str(path.as_posix()): sha256_file(path) for path in (DATA, view_path)},
+        "size": size,
+        **_taught_by(study, arm_name),
+        "trained_on": {path.as_posix(): sha256_file(path) for path in inputs},
         "pattern_visits": trained.pattern_visits,
         "software": environment(),
     }
     weights = {name: tensor.numpy() for name, tensor in trained.network.state_dict().items()}
-    sha256, size = bundle.save(folder / "wts.h5.zip", meta, weights)
+    sha256, written = bundle.save(folder / "wts.h5.zip", meta, weights)
     with open(folder / "history.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(trained.history[0]), lineterminator="\n")
         writer.writeheader()
@@ -91,27 +103,52 @@ def _train(study: Params, arm: Arm, view_path: Path, folder: Path, out: Path) ->
     return {
         "bundle_path": (out / "wts.h5.zip").as_posix(),
         "bundle_sha256": sha256,
-        "bundle_size_bytes": size,
+        "bundle_size_bytes": written,
         "epochs_completed": trained.epochs_completed,
         "final_loss": trained.final_loss,
         "pattern_visits": trained.pattern_visits,
     }
 
 
+def _procedural(study: Params, arm: Arm) -> tuple[sources.Source, int]:
+    """Scans like the arm's view, under the study's probe, over procedural objects; and N."""
+    arrays, attributes = read_arrays(PROBE, "run `dvc repro probe`")
+    ratio = study.views()[str(arm.view)] or 0.0
+    step = scan.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{arm.view}")
+    pitch = float(attributes["diameter"]) / study.generate.nodes_per_diameter  # type: ignore[arg-type]
+    seed = study.seed_of("network")
+    positions, groups = sources.template(pitch, step, arm.group_size, study.overlap.neighbours, seed)
+    probe = arrays["probe"]
+    device = training.accelerator(study.train.accelerator)
+    return sources.ProceduralScans(probe, positions, groups, study.train, seed, device), len(probe)
+
+
+def _own_scan(study: Params, arm: Arm, view_path: Path) -> tuple[sources.Source, int]:
+    """The study's own training scan, with a strip held out; and N."""
+    view = views.read(view_path, "train", {arm.group_size})
+    with cxi.dataset(DATA) as (header, stored):
+        cxi.measured_dose(DATA, header, stored)
+        order = np.argsort(view.index)  # HDF5 reads increasing indices only
+        counts = stored[view.index[order]][np.argsort(order)]  # (n, N, N)
+    device = training.accelerator(study.train.accelerator)
+    patterns = Patterns(counts, header.positions[view.index], header.probe, header.dose_measured, device=device)
+    return sources.OwnScan(patterns, view.groups[arm.group_size], study.train), len(header.probe)
+
+
 def _announce(document: dict) -> None:
     """Say what was trained; the numbers are those of the manifest."""
     for job in document["jobs"]:
-        result, where = job["result"], f"[{job['arm']}, dose {job['dose']:g}]"
+        result, where = job["result"], f"[{job['arm']}]"
         print(f"bundle {where}: {result['bundle_path']}")
         print(f"SHA256 {where}: {result['bundle_sha256']}")
         print(f"size   {where}: {result['bundle_size_bytes']} bytes")
     for job in document["skipped"]:
-        print(f"skipped [{job['arm']}, dose {job['dose']:g}]: {job['reason']}")
+        print(f"skipped [{job['arm']}]: {job['reason']}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("arm", choices=["dense", "baseline"])
+    parser.add_argument("arm", choices=ARMS)
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained, do nothing")
     options = parser.parse_args()
     run(f"train_{options.arm}", lambda: main(options.arm, options.dry_run))

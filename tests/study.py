@@ -14,8 +14,10 @@ TINY = {
     "overlap": {"train_patterns": 60},
     "train": {
         "pattern_visits": 64, "steps": 2, "gradients": 2, "width": 4, "hidden": 1, "heldout": 0.4,
-        "judged_patterns": 8, "validations": 2,
+        "judged_patterns": 8, "validations": 2, "objects": 4,
     },
+    "reconstruct_map": {"iterations": 10, "weight_moves": 1},
+    "limit": {"crop": 16, "margin": 2, "groups": 1},
     "compare": {"deviance_patterns": 8},
 }  # fmt: skip
 RECIPE = {"rows": 290, "columns": 130}

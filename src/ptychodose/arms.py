@@ -1,34 +1,34 @@
-"""The rows of the comparison: control rows and trained bundles, all through one reconstruction path."""
+"""The rows of the comparison: control rows, trained bundles and registered reconstructors, on the same photons."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ptychodose import bundle, comparison, network, predict, progress, scan
-from ptychodose.cxi import Header
+from ptychodose import bundle, comparison, network, noise, predict, progress, reconstructors, scan
 from ptychodose.errors import StudyError
 from ptychodose.groups import Patterns
 from ptychodose.network import Batch
-from ptychodose.settings import Arm
-from ptychodose.views import View
+from ptychodose.settings import Arm, Params
+from ptychodose.testscan import Scan, equal_total, thinned
 
 Solver = Callable[[Batch, NDArray[np.int64]], Tensor]
 
 
 @dataclass(frozen=True)
-class Scan:
-    """A test scan to reconstruct: its header, its counts (n, N, N) on disk, the views by name."""
+class Row:
+    """A reconstruction (H, W) and what it was given: the view (None: none), C (None: not a matter of groups), and
+    the share of the view's photons that thinning left."""
 
-    header: Header
-    counts: h5py.Dataset
-    views: Mapping[str, View]
+    obj: NDArray[np.complex64]
+    view: str | None = "dense"
+    group_size: int | None = None
+    share: float = 1.0
 
 
 def restore(job: Mapping[str, Any], size: int) -> nn.Module:
@@ -51,24 +51,74 @@ def restore(job: Mapping[str, Any], size: int) -> nn.Module:
     return net.eval()
 
 
-def reconstruct(
-    test: Scan, arms: Mapping[str, Arm], jobs: list[dict[str, Any]], truth: NDArray[np.complex64], block: int
-) -> dict[str, NDArray[np.complex64]]:
-    """Objects (H, W) by row: flat and oracle (controls), then every trained arm, `block` groups at a time."""
-    solvers: dict[str, tuple[Arm, Solver]] = {"oracle": (arms["dense"], predict.by_object(truth))}
+def controls(test: Scan, truth: NDArray[np.complex64], block: int) -> dict[str, Row]:
+    """Flat object and oracle (truth through the same stitching): what the numbers can mean."""
+    rows = {"flat": Row(comparison.flat_object(test.header), view=None)}
+    if "dense" in test.views:
+        rows["oracle"] = Row(_stitched(test, "dense", 4, predict.by_object(truth), "oracle", block), "dense", 4)
+    return rows
+
+
+def networks(
+    test: Scan, arms: Mapping[str, Arm], jobs: list[dict[str, Any]], block: int, noise_seed: int
+) -> dict[str, Row]:
+    """A row for every trained arm, and one for `dense` on the thinned counts."""
+    rows, share = {}, equal_total(test)
     for job in jobs:
-        solvers[job["arm"]] = (arms[job["arm"]], predict.by_network(restore(job, len(test.header.probe))))
-    objects = {"flat": comparison.flat_object(test.header)}
-    for name, (arm, solver) in solvers.items():
-        objects[name] = _solve(test, arm, solver, name, block)
-    return objects
+        name, arm = job["arm"], arms[job["arm"]]
+        solver = predict.by_network(restore(job, len(test.header.probe)))
+        obj = _stitched(test, str(arm.view), arm.group_size, solver, name, block)
+        rows[name] = Row(obj, arm.view, arm.group_size)
+        if name == "dense" and arm.view == "dense" and share is not None:
+            few = thinned(test, share, noise_seed)
+            obj = _stitched(test, "dense", arm.group_size, solver, "dense_thinned", block, few, share)
+            rows["dense_thinned"] = Row(obj, "dense", arm.group_size, share)
+    return rows
 
 
-def _solve(test: Scan, arm: Arm, solver: Solver, name: str, block: int) -> NDArray[np.complex64]:
-    """One row: the arm's view of the scan, a covering set of its groups, stitched."""
-    view = test.views[arm.view]
-    groups = scan.covering(view.groups[arm.group_size])
-    positions = test.header.positions[view.index]
-    patterns = Patterns(test.counts, positions, test.header.probe, test.header.dose_measured, rows=view.index)
+def registered(test: Scan, params: Params, solved: Mapping[str, NDArray[np.complex64]]) -> dict[str, Row]:
+    """A row for every line of the registry, on the dense view; `solved` holds objects that stages have made."""
+    rows: dict[str, Row] = {}
+    if "dense" not in test.views:
+        return rows
+    counts, positions = test.read("dense"), test.positions("dense")
+    for number, name in enumerate(reconstructors.REGISTRY):
+        if name in solved:
+            obj = solved[name]
+        else:
+            rng = noise.stream(params.seed, "solver", 100 + number)
+            found = {**solved, **{key: row.obj for key, row in rows.items()}}
+            obj = reconstructors.run(name, counts, test.header.probe, positions, test.header.shape, params, rng, found)
+        rows[name] = Row(obj)
+    return rows
+
+
+def _stitched(
+    test: Scan,
+    view_name: str,
+    group_size: int,
+    solver: Solver,
+    name: str,
+    block: int,
+    counts: NDArray[np.integer] | None = None,
+    share: float = 1.0,
+) -> NDArray[np.complex64]:
+    """One row by groups: a covering set of the view's groups, stitched. `counts` (n, N, N) replace the view's own and
+    hold a `share` of its photons."""
+    view = test.views[view_name]
+    groups = scan.covering(view.groups[group_size])
+    data, rows = (test.counts, view.index) if counts is None else (counts, None)
+    probe = (test.header.probe * np.float32(share**0.5)).astype(np.complex64)
+    patterns = Patterns(data, test.positions(view_name), probe, test.header.dose_measured * share, rows=rows)
     with progress.bar(len(groups), f"compare {name}", "group") as bar:
         return predict.reconstruct(solver, patterns, groups, test.header.shape, block, bar.update)[0]
+
+
+def of_stage(test: Scan, solved: Mapping[str, NDArray[np.complex64]]) -> dict[str, Row]:
+    """Rows of the MAP stage beyond the registry: the sparse view, and the dense one with the sparse one's photons."""
+    share, rows = equal_total(test), {}
+    if "map_sparse" in solved:
+        rows["map_sparse"] = Row(solved["map_sparse"], "sparse")
+    if "map_thinned" in solved and share is not None:
+        rows["map_thinned"] = Row(solved["map_thinned"], "dense", share=share)
+    return rows

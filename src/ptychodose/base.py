@@ -1,18 +1,18 @@
 """The base of a study, one object and one probe: from a recipe or from an NPZ of a reconstruction."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptychodose import phantom
+from ptychodose import npz, phantom
 from ptychodose.errors import StudyError
 from ptychodose.params import load_yaml, read_section
 from ptychodose.settings import Generate, Recipe
 
 SIZES = (64, 128)  # patch sizes N the networks and figures are tested for
+MEMBERS = ("probeGuess", "objectGuess", "xcoords", "ycoords")
 MAX_PIXELS = 2**26  # 64 Mpx of object: refuse an absurd shape before it is allocated
 
 
@@ -37,7 +37,7 @@ def load(settings: Generate, rng: np.random.Generator) -> Base:
         obj, probe = _from_recipe(path, settings, rng)
         own_scan = None
     elif path.suffix == ".npz":
-        arrays = _read_npz(path)
+        arrays = npz.read(path, MEMBERS, 16 * MAX_PIXELS, "generate.base")
         obj, probe = _checked(path, arrays)
         own_scan = _own_scan(path, arrays)
     else:
@@ -63,36 +63,6 @@ def _from_recipe(
         recipe.probe.edge_px,
     )
     return obj, probe
-
-
-def _read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
-    """The members a base may have; anything else in the file is ignored. Pickled members are refused."""
-    wanted = ("probeGuess", "objectGuess", "xcoords", "ycoords")
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise zipfile.BadZipFile
-            return {key: archive[key] for key in wanted if _small_enough(path, archive, key)}
-    except FileNotFoundError:
-        raise StudyError(f"generate.base: {path} not found; correct the path in params.yaml") from None
-    except ValueError as error:
-        if "pickle" not in str(error).lower():
-            raise StudyError(f"{path}: damaged array ({error}); fetch the file again") from None
-        raise StudyError(
-            f"{path}: holds pickled data, which is never loaded; save plain arrays with numpy.savez"
-        ) from None
-    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
-        raise StudyError(f"{path}: truncated or not an NPZ ({type(error).__name__}); fetch the file again") from None
-
-
-def _small_enough(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> bool:
-    """Whether the archive has `key`, refusing a member that would not fit before it is read."""
-    if key not in archive.files:
-        return False
-    size = archive.zip.getinfo(f"{key}.npy").file_size  # type: ignore[union-attr]
-    if size > 16 * MAX_PIXELS:
-        raise StudyError(f"{path}: {key} is {size / 2**30:.1f} GiB; a base may have at most {MAX_PIXELS} pixels")
-    return True
 
 
 def _checked(

@@ -18,7 +18,9 @@ from ptychodose.metrics import phase_beside
 from ptychodose.views import View
 
 DPI = 100
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe & Ito: safe for the colour-blind
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito
+# Rows left to the tables, so that the pictures stay readable.
+HIDDEN = ("flat", "oracle", "cnn", "own", "sparse", "dense_thinned", "map_sparse", "map_thinned")
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -72,24 +74,28 @@ def comparison(
 
 
 def curves(
-    arms: Mapping[str, Mapping[str, Sequence[float | None]]], histories: Mapping[str, Sequence[Mapping[str, float]]]
+    arms: Mapping[str, Mapping[str, Sequence[float | None]]],
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    bound: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> Figure:
-    """FRC with truth of every arm (`arms`: frequency of Nyquist and correlation) and held-out loss while training
-    (`histories`: rows of pattern_visits, heldout_loss, heldout_flat)."""
+    """FRC with truth of every arm (`arms`: frequency of Nyquist and correlation), beside the best that an unbiased
+    method can reach (`bound`: frequency, correlation), and held-out loss while training on procedural objects
+    (`histories`: rows of pattern_visits, heldout_loss)."""
     figure = Figure(figsize=(9.6, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for colour, (name, row) in zip(COLOURS, arms.items(), strict=False):
         values = [np.nan if value is None else value for value in row["correlation"]]
         left.plot(row["frequency"], values, color=colour, label=name)
     left.axhline(0.5, color="black", lw=0.8, ls=":")
+    if bound is not None:
+        left.plot(*bound, color="black", lw=1.2, ls="--", label="limit without prior knowledge (Cramér–Rao)")
     left.set(xlabel="spatial frequency (of Nyquist)", ylabel="Fourier ring correlation", ylim=(-0.1, 1.05), xlim=(0, 1))
     left.legend(fontsize=8)
     for colour, (name, rows) in zip(COLOURS[1:], histories.items(), strict=False):
         visits = [row["pattern_visits"] for row in rows]
         right.plot(visits, [row["heldout_loss"] for row in rows], "o-", ms=3, color=colour, label=name)
-        right.plot(visits, [row["heldout_flat"] for row in rows], "--", lw=0.8, color=colour)
-    right.set(xlabel="pattern visits", ylabel="held-out loss per detector pixel", yscale="log")
-    right.legend(fontsize=8, title="dashed: flat object", title_fontsize=8, loc="center right")
+    right.set(xlabel="pattern visits", ylabel="mean log NRMSE of unseen procedural objects")
+    right.legend(fontsize=8)
     return figure
 
 

@@ -56,11 +56,15 @@ class Patterns:
         height, width = (local.amax((0, 1)) + self.size).tolist()
         return local.to(self.device), origin[:, 0].numpy(), (height, width)
 
+    def starts(self, number: int) -> Tensor:
+        """The flat object's amplitude for `number` groups: (B, 1, 1)."""
+        return torch.full((number, 1, 1), self.start, device=self.device)
+
     def batch(self, groups: NDArray[np.int64], shape: tuple[int, int]) -> tuple[Batch, NDArray[np.int64]]:
         """Groups (B, C) with all their photons on canvases of `shape`, and the canvas origins (B, 2) px."""
         corners, origins, _ = self.place(groups)
         probes, counts = self.tensors(groups, self.read(groups))
-        return Batch(corners, probes, counts, shape, self.start), origins
+        return Batch(corners, probes, counts, shape, self.starts(len(groups))), origins
 
 
 def unseen_neighbours(

@@ -28,7 +28,9 @@ class UNet(nn.Module):
         self.enter = nn.Conv2d(features, width, 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(width * 2**i, width * 2 ** (i + 1), 3, padding=1) for i in (0, 1))
         self.bottom = nn.Conv2d(width * 4, width * 4, 3, padding=1)
-        self.up = nn.ModuleList(nn.Conv2d(width * 2 ** (i + 1) + width * 2**i, width * 2**i, 3, padding=1) for i in (1, 0))
+        self.up = nn.ModuleList(
+            nn.Conv2d(width * 2 ** (i + 1) + width * 2**i, width * 2**i, 3, padding=1) for i in (1, 0)
+        )
         self.smooth = nn.Conv2d(width, width, 3, padding=1)
         self.leave = nn.Conv2d(width, outputs, 3, padding=1)
         with torch.no_grad():  # start from the physics iteration, which already works

@@ -23,14 +23,14 @@ class Batch:
     """B groups of C patterns on canvases (H, W).
 
     corners (B, C, 2) int64 on the canvas; probes (B, C, N, N) complex64, photons; counts (B, C, N, N) float32,
-    corner layout; shape (H, W); start: amplitude of the flat object the photon counts imply.
+    corner layout; shape (H, W); start (B, 1, 1): amplitude of the flat object the photon counts imply.
     """
 
     corners: Tensor
     probes: Tensor
     counts: Tensor
     shape: tuple[int, int]
-    start: float
+    start: Tensor
 
 
 class Correction(nn.Module):
@@ -73,7 +73,7 @@ class Unrolled(nn.Module):
     def forward(self, batch: Batch) -> list[Tensor]:
         """Object canvases (B, H, W) complex64 after every step, the last one being the answer."""
         lit, precondition, sd = _scales(batch)
-        obj = torch.full_like(lit, batch.start, dtype=torch.complex64)
+        obj = flat(batch)
         last, hidden = obj, lit.new_zeros(len(lit), self.hidden, *batch.shape)
         outputs = []
         for t in range(self.steps):
@@ -101,10 +101,15 @@ class OneShot(nn.Module):
     def forward(self, batch: Batch) -> list[Tensor]:
         """Object canvases (B, H, W) complex64, as a list of one."""
         lit, precondition, sd = _scales(batch)
-        flat = torch.full_like(lit, batch.start, dtype=torch.complex64)
-        gradient = precondition * _gradient(flat, batch)
+        obj = flat(batch)
+        gradient = precondition * _gradient(obj, batch)
         answer = self.correct(_features(-gradient, gradient, lit, sd))
-        return [flat - gradient + batch.start * torch.complex(answer[:, 0], answer[:, 1])]
+        return [obj - gradient + batch.start * torch.complex(answer[:, 0], answer[:, 1])]
+
+
+def flat(batch: Batch) -> Tensor:
+    """The featureless canvases (B, H, W) complex64 every network starts from."""
+    return batch.start.to(torch.complex64).expand(len(batch.corners), *batch.shape).contiguous()
 
 
 def _scales(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

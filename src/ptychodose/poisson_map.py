@@ -2,7 +2,8 @@
 
 Minimises the Poisson likelihood of all patterns plus a prior (`priors`) by an accelerated gradient method
 (Nesterov, with the restart of O'Donoghue & Candes, Found. Comput. Math. 15, 715 (2015)), preconditioned by the
-illumination. The prior's weight and the number of iterations are chosen by photons held out by thinning, never by truth.
+illumination. The prior's weight and the number of iterations are chosen by photons held out by thinning, never by
+truth.
 The sub-pixel part of a position moves the probe, so nothing is interpolated.
 """
 
@@ -44,7 +45,11 @@ class Problem:
     """A scan in torch: canvas, corners, shifted probes and counts; `share` of the photons is in `counts`."""
 
     def __init__(
-        self, counts: NDArray[np.integer], probe: NDArray[np.complex64], positions: NDArray[np.float64], share: float = 1.0
+        self,
+        counts: NDArray[np.integer],
+        probe: NDArray[np.complex64],
+        positions: NDArray[np.float64],
+        share: float = 1.0,
     ) -> None:
         self.size = len(probe)
         corners, self.offsets = forward.split_positions(torch.as_tensor(positions), self.size)
@@ -60,7 +65,9 @@ class Problem:
         """Use another probe (N, N) complex64 from now on."""
         self.probe = probe
         self.probes = forward.shift_probe(probe, self.offsets)[None]  # (1, n, N, N)
-        self.lit = sum(forward.illumination(self.corners[:, p], self.probes[:, p], self.shape)[0] for p in self.parts())
+        self.lit = torch.zeros(self.shape)
+        for p in self.parts():
+            self.lit += forward.illumination(self.corners[:, p], self.probes[:, p], self.shape)[0]
         self.photons = float(self.lit[self.lit > 0.1 * self.lit.max()].median())  # incident, per object pixel
 
     def parts(self) -> list[slice]:
@@ -137,8 +144,9 @@ def minimise(
 
 def _refine(problem: Problem, obj: Tensor) -> None:
     """One preconditioned gradient step on the probe; its photons are kept, their number being the dose's business."""
-    seen = sum(forward.measure(forward.extract(obj[None], problem.corners[:, p], problem.size))[0].sum(0)
-               for p in problem.parts())  # fmt: skip
+    seen = torch.zeros(problem.size, problem.size)
+    for p in problem.parts():
+        seen += forward.measure(forward.extract(obj[None], problem.corners[:, p], problem.size))[0].sum(0)
     energy = forward.measure(problem.probe).sum()
     probe = problem.probe - PROBE_STEP * problem.probe_gradient(obj) / (seen + LIT * seen.max())
     problem.set_probe(probe * torch.sqrt(energy / forward.measure(probe).sum()))
@@ -155,7 +163,9 @@ class _Watch:
     def __call__(self, i: int, obj: Tensor) -> bool:
         if i % EVERY:
             return False
-        if self.kept.probe is not self.heldout.probe and not torch.equal(self.kept.probe * self.ratio, self.heldout.probe):
+        if self.kept.probe is not self.heldout.probe and not torch.equal(
+            self.kept.probe * self.ratio, self.heldout.probe
+        ):
             self.heldout.set_probe(self.kept.probe * self.ratio)
         losses = self.heldout.losses(obj)
         loss = float(losses.mean())

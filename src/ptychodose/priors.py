@@ -35,8 +35,8 @@ def _terms(obj: Tensor) -> tuple[list[Tensor], list[Tensor]]:
 
 def _norm(parts: list[Tensor], factors: tuple[float, ...], smoothing: float) -> Tensor:
     """sqrt(sum of factor * |part|^2 + s^2) per pixel."""
-    total = sum(f * (p.real**2 + p.imag**2) for f, p in zip(factors, parts, strict=True))
-    return torch.sqrt(total + smoothing**2)
+    squares = torch.stack([f * (p.real**2 + p.imag**2) for f, p in zip(factors, parts, strict=True)])
+    return torch.sqrt(squares.sum(0) + smoothing**2)
 
 
 FIRST, SECOND = (1.0, 1.0), (1.0, 1.0, 2.0)  # the mixed difference stands twice in the Frobenius norm
@@ -47,7 +47,8 @@ def value(obj: Tensor, name: str, smoothing: float) -> Tensor:
     a, b = WEIGHTS[name]
     first, second = _terms(obj)
     return (
-        a * (_norm(first, FIRST, smoothing) - smoothing).sum() + b * (_norm(second, SECOND, smoothing) - smoothing).sum()
+        a * (_norm(first, FIRST, smoothing) - smoothing).sum()
+        + b * (_norm(second, SECOND, smoothing) - smoothing).sum()
     )
 
 

@@ -38,7 +38,7 @@ def cells(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float6
     """Voronoi cells 4 to 40 px across with random grey levels, a third of the time with dark walls."""
     width = np.exp(rng.uniform(np.log(4), np.log(40)))
     seeds = rng.random((max(4, int(shape[0] * shape[1] / width**2)), 2)) * shape
-    points = np.stack(np.indices(shape), -1).reshape(-1, 2)
+    points = np.indices(shape).reshape(2, -1).T  # (2, H, W) -> (H * W, 2)
     distance, near = cKDTree(seeds).query(points, k=2)
     image = rng.random(len(seeds))[near[:, 0]]
     if rng.random() < 1 / 3:

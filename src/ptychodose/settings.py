@@ -50,8 +50,12 @@ class Overlap:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """What both training arms share: network, budget, guard against noise fitting, execution."""
+    """What the training arms share: what they learn from, network, budget, guard against noise fitting, execution."""
 
+    objects: int = limit(1, 10**6)
+    loss: str = choice("truth", "likelihood")
+    dose_low: float = limit(0, 1e12, open_low=True)
+    dose_high: float = limit(0, 1e12, open_low=True)
     architecture: str = choice("unrolled", "cnn")
     steps: int = limit(1, 100)
     gradients: int = limit(1, 100)
@@ -74,10 +78,27 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """What tells the training arms apart: the view they see and C, the patterns reconstructed jointly."""
+    """What tells the training arms apart: the view they see (None skips the arm), C, the patterns reconstructed
+    jointly (0 = all of a scan on one canvas), an architecture other than the shared one."""
 
-    view: str = choice("dense", "sparse")
-    group_size: int = limit(1, 1000)
+    view: str | None = choice("dense", "sparse")
+    group_size: int = limit(0, 1000)
+    architecture: str | None = field(default=None, metadata={"choices": ("unrolled", "cnn")})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hybrid:
+    """The hybrid arm: its bundle in git, and how `make hybrid` trains it."""
+
+    bundle: str
+    seed: int = limit(0, 2**63 - 1)
+    scenes: int = limit(1, 10**6)
+    updates: int = limit(1, 10**8)
+    steps: int = limit(1, 100)
+    gradients: int = limit(1, 100)
+    width: int = limit(1, 1024)
+    hidden: int = limit(0, 256)
+    learning_rate: float = limit(0, 1, open_low=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +124,15 @@ class Compare:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limit:
+    """Bounds from the photons: the crop they are computed on, the rim left out, groups behind the ratio."""
+
+    crop: int = limit(16, 72)
+    margin: int = limit(0, 32)
+    groups: int = limit(1, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Params:
     """params.yaml as a whole."""
 
@@ -112,9 +142,15 @@ class Params:
     generate: Generate
     overlap: Overlap
     train: Train
-    train_dense: Arm
     train_baseline: Arm
+    train_dense: Arm
+    train_sparse: Arm
+    train_own: Arm
+    train_cnn: Arm
+    train_hybrid: Hybrid
+    reconstruct_map: MapSettings
     compare: Compare
+    limit: Limit
 
     def seed_of(self, source: str) -> int:
         """The number that drives `source` (object, noise or network)."""
@@ -127,7 +163,11 @@ class Params:
 
     def arms(self) -> dict[str, Arm]:
         """Training arms by name, in the order of the tables."""
-        return {"baseline": self.train_baseline, "dense": self.train_dense}
+        return {name: getattr(self, f"train_{name}") for name in ("baseline", "dense", "sparse", "own", "cnn")}
+
+    def group_sizes(self) -> set[int]:
+        """Every C an arm asks for."""
+        return {arm.group_size for arm in self.arms().values() if arm.view is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ A view file holds selections, never copies of patterns: per split `index` (n,) i
 and `groups_C` (n_groups, C) into the view's own list of patterns.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,19 @@ def select(
         _check_enough(index, scans, wanted, neighbours, where)
     positions = header.positions[index]
     try:
-        groups = {size: scan.neighbour_groups(positions, scans, size, neighbours, rng) for size in sorted(sizes)}
+        groups = {size: _groups(positions, scans, size, neighbours, rng) for size in sorted(sizes)}
     except StudyError as error:
         raise StudyError(f"{where}: {error}") from None
     return View(index, scans, groups)
+
+
+def _groups(
+    positions: NDArray[np.float64], scans: NDArray[np.int32], size: int, neighbours: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Neighbour groups of C = `size`; size 0 is one group of the whole first scan."""
+    if size == 0:
+        return np.flatnonzero(scans == 0)[None]
+    return scan.neighbour_groups(positions, scans, size, max(neighbours, size), rng)
 
 
 def _check_enough(index: NDArray[np.int64], scans: NDArray[np.int32], wanted: int, neighbours: int, where: str) -> None:
@@ -137,7 +147,7 @@ def read(path: Path, split: str, sizes: set[int]) -> View:
     except KeyError as error:
         raise StudyError(f"{path}: entry {error} is missing; {REMEDY}") from None
     whole = index.ndim == 1 and len(index) == len(scans) > 0 and index.min() >= 0
-    inside = [g.ndim == 2 and g.shape[1] == size and _within(g, len(index)) for size, g in groups.items()]
+    inside = [g.ndim == 2 and size in (0, g.shape[1]) and _within(g, len(index)) for size, g in groups.items()]
     if not whole or not all(inside):
         raise StudyError(f"{path}: {split} groups do not point into its list of patterns; {REMEDY}")
     return View(index.astype(np.int64), scans.astype(np.int32), {c: g.astype(np.int64) for c, g in groups.items()})
@@ -145,3 +155,8 @@ def read(path: Path, split: str, sizes: set[int]) -> View:
 
 def _within(groups: NDArray, patterns: int) -> bool:
     return bool(groups.size and groups.min() >= 0 and groups.max() < patterns)
+
+
+def read_built(paths: Iterable[Path], split: str, sizes: set[int]) -> dict[str, View]:
+    """The views at `paths` that were built (not skipped), by file name: one split each, with its groups."""
+    return {path.stem: read(path, split, sizes) for path in paths if skipped(path) is None}

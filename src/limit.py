@@ -1,0 +1,63 @@
+"""Stage `limit`: what the photons allow, whatever the method: Cramér-Rao and Bayesian bounds at every dose."""
+
+from pathlib import Path
+
+from ptychodose import acquisition, base, comparison, cxi, limits, noise, params, scan, views
+from ptychodose.errors import StudyError
+from ptychodose.files import atomic_folder, write_json
+from ptychodose.manifest import write_stage_manifest
+from ptychodose.settings import Params
+from ptychodose.stage import run
+
+OUT = Path("data/limit")
+
+
+def main() -> None:
+    """params.yaml and the base -> data/limit/limit.json; the dose of the study plays no part."""
+    study = params.load()
+    source = base.load(study.generate, noise.stream(study.seed_of("object"), "object"))
+    header = acquisition.plan(source, study.generate, 1.0, study.seed_of("noise"))["test"]
+    sizes = {name: arm.group_size for name, arm in study.arms().items()}
+    built = _views(study, header, set(sizes.values()))
+    region = comparison.scored_region([header.positions[view.index] for view in built.values()])
+    crop = limits.middle(region, study.limit.crop, study.limit.margin)
+    known = limits.Known(source.obj, header.probe, limits.prior_of(source.obj[region]))
+    rows, compared = {}, None
+    for name, view in built.items():
+        positions = header.positions[view.index]
+        rows[name] = limits.photons(known, positions, _stride(study, name) * header.pitch)
+        rows[name] |= limits.of_view(known, positions, crop, study.limit.margin)
+        if name == study.train_dense.view:
+            compared = limits.ratio(known, positions, view.groups, sizes, study.limit.groups, crop)
+    frame = {"rows": [crop[0].start, crop[0].stop], "columns": [crop[1].start, crop[1].stop]}
+    document = {"views": rows, "ratio": compared, "crop": {**frame, "margin": study.limit.margin}}
+    with atomic_folder(OUT) as folder:
+        write_json(folder / "limit.json", document)
+    shared = {"seed": study.seed, "seeds": study.seeds, "generate": study.generate, "overlap": study.overlap}
+    write_stage_manifest(
+        "limit",
+        inputs=[Path(study.generate.base)],
+        outputs=[OUT],
+        parameters={**shared, "limit": study.limit, "group_size": sizes, "view": study.train_dense.view},
+    )
+
+
+def _views(study: Params, header: cxi.Header, sizes: set[int]) -> dict[str, views.View]:
+    """Test selections of the views that are not null, by the rules of stage `overlap`."""
+    built = {}
+    for number, (name, ratio) in enumerate(study.views().items()):
+        if ratio is not None:
+            rng, where = noise.stream(study.seed, "views", number), f"overlap.{name}, test split"
+            step = _stride(study, name)
+            built[name] = views.select(header, step, None, sizes, study.overlap.neighbours, rng, where)
+    if not built:
+        raise StudyError("overlap: every view is null, so there is nothing to bound; give dense or sparse a ratio")
+    return built
+
+
+def _stride(study: Params, name: str) -> int:
+    return scan.stride(study.views()[name], study.generate.nodes_per_diameter, f"overlap.{name}")
+
+
+if __name__ == "__main__":
+    run("limit", main)

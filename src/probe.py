@@ -1,0 +1,24 @@
+"""Stage `probe`: the probe of the base, at unit energy. It is all that training on procedural objects may know."""
+
+from pathlib import Path
+
+from ptychodose import base, measures, noise, params
+from ptychodose.h5 import write_arrays
+from ptychodose.manifest import write_stage_manifest
+from ptychodose.stage import run
+
+OUT = Path("data/probe.h5")
+
+
+def main() -> None:
+    """params.yaml and the base -> data/probe.h5. Neither dose nor object nor seed changes it, so trained networks
+    outlive a change of those."""
+    study = params.load()
+    source = base.load(study.generate, noise.stream(0, "object"))  # its object is not used
+    write_arrays(OUT, {"probe": source.probe}, {"diameter": measures.encircled_diameter(source.probe)})
+    settings = {"generate": study.generate}
+    write_stage_manifest("probe", inputs=[Path(study.generate.base)], outputs=[OUT], parameters=settings)
+
+
+if __name__ == "__main__":
+    run("probe", main)

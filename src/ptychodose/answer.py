@@ -1,0 +1,36 @@
+"""The study's answer as a table for the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
+    """Every arm of metrics/compare.json (`headline`), the limits at its dose, and the ratio dense : baseline."""
+    dose = headline["dose_requested"]
+    lines = [f"\ndose {dose:g}: {headline['photons_per_pixel']:.0f} photons per object pixel"]
+    lines.append(f"{'arm':14} {'NRMSE':>7} {'phase SSIM':>11} {'FRC 0.5 (of Nyquist)':>21}")
+    for arm, row in headline.items():
+        if isinstance(row, dict):
+            lost = arm != "flat" and row["nrmse"] >= headline["flat"]["nrmse"]
+            remark = "  NOT better than the flat object" if lost else ""
+            lines.append(f"{arm:14} {row['nrmse']:7.3f} {row['phase_ssim']:11.3f} {row['frc50']:21.2f}{remark}")
+    return "\n".join(lines + _limits(headline, details.get("limit") or {}, headline["dose_measured"]))
+
+
+def _limits(headline: Mapping[str, Any], limit: Mapping[str, Any], dose: float) -> list[str]:
+    """The bounds of each view, interpolated on log axes, and the ratios."""
+    lines = []
+    for view, row in limit.get("views", {}).items():
+        bayes = np.exp(np.interp(np.log(dose), np.log(row["bayes"]["dose"]), np.log(row["bayes"]["nrmse"])))
+        unbiased = row["crb"]["nrmse"] / dose**0.5
+        lines.append(f"limit, {view:7} {bayes:7.3f} with a Gaussian prior, {unbiased:.3f} without (Cramér–Rao)")
+    ratio = limit.get("ratio")
+    if ratio and {"dense", "baseline"} <= set(headline):
+        theory = np.interp(np.log(dose), np.log(ratio["dose"]), ratio["dense_over_baseline"])
+        measured = headline["dense"]["nrmse"] / headline["baseline"]["nrmse"]
+        lines.append(
+            f"dense : baseline {measured:.2f} measured, {theory:.2f} by the bounds of groups and single patterns"
+        )
+    return lines

@@ -1,0 +1,30 @@
+"""The hybrid's trained bundle, kept in git beside its training manifest."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from ptychodose import bundle, hybrid
+from ptychodose.errors import StudyError
+
+MANIFEST = "training_manifest.json"
+
+
+def load(path: str | Path) -> hybrid.Refiner:
+    """The network of the bundle at `path`, checked against the digest in the training manifest beside it.
+
+    Raises StudyError in one line when either is missing, damaged or does not fit.
+    """
+    record, remedy = Path(path).with_name(MANIFEST), "restore both with `git restore data/hybrid` or run `make hybrid`"
+    try:
+        sha256 = json.loads(record.read_text(encoding="utf-8"))["jobs"][0]["result"]["bundle_sha256"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        raise StudyError(f"{record}: missing or not a training manifest; {remedy}") from None
+    meta, weights = bundle.load(Path(path), str(sha256))
+    net = hybrid.build(meta.get("architecture", {}))
+    try:
+        net.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()}, strict=True)
+    except RuntimeError as error:
+        raise StudyError(f"{path}: weights do not fit the network ({' '.join(str(error).split())[:100]})") from None
+    return net.eval()

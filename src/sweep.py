@@ -1,0 +1,188 @@
+"""The sweep over doses, overlaps and seeds: python src/sweep.py {run|draw|table|readme}."""
+
+import argparse
+import fcntl
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ptychodose import figures, params, progress, sweep, sweep_figures, sweep_rows, sweep_table
+from ptychodose.dvc_queue import DvcQueue, untracked
+from ptychodose.errors import StudyError
+from ptychodose.files import write_json
+from ptychodose.sitting import Sitting
+from ptychodose.stage import LOGS, ROOT
+
+FOLDER, README, BENCH = Path("metrics/sweep"), Path("README.md"), Path("metrics/bench.json")
+TABLE, LIMIT, MACHINE = FOLDER / "sweep.csv", FOLDER / "limit.json", FOLDER / "machine.json"
+NEXT = "next: python src/sweep.py draw, then python src/sweep.py readme --write"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Bring every run of the design into metrics/sweep/sweep.csv; exit status 0 only if none failed."""
+    study, document = params.load(), params.load_yaml("params.yaml")
+    code = sweep.code_digest(Path("."))
+    if missing := untracked([name for name in sweep.code_files(Path(".")) if name.startswith("src/")]):
+        raise StudyError(f"{missing[0]}: git does not know it, so queued runs would miss it; `git add {missing[0]}`")
+    star, heat = sweep.star(study), sweep.heat(study)
+    wanted = sweep.ordered({"star": star, "heat": heat, "all": star + heat}[options.design])
+    have = {row.run for row in _rows() if row.code == code}
+    todo = [each for each in wanted if each not in have][: options.limit_runs]
+    print(f"{len(wanted)} runs of code {code}: {len(have & set(wanted))} in {TABLE}, {len(todo)} to do")
+
+    def collect(each: sweep.Run, details: dict[str, Any]) -> None:
+        sweep_rows.add(TABLE, each, code, details)
+        if each == _centre(star) and details.get("limit"):
+            write_json(LIMIT, details["limit"])
+
+    started = time.monotonic()
+    with _alone(), progress.bar(len(todo), "sweep", "run") as bar:
+        sitting = Sitting(DvcQueue(), collect, bar.update, options.jobs, {each.training for each in have})
+        try:
+            sitting.work({each.name(code): each for each in todo}, lambda each: sweep.overrides(each, study, document))
+        finally:
+            if bar.n:
+                _record(code, int(bar.n), len(sitting.failed), options.jobs, time.monotonic() - started)
+    for name, reason in sitting.failed.items():
+        print(f"failed: {name}: {reason}")
+    if sitting.failed:
+        print(
+            f"{len(sitting.failed)} of {len(todo)} runs failed; next: mend the reason, then `make sweep` repeats them"
+        )
+    else:
+        print(NEXT)
+    return int(bool(sitting.failed))
+
+
+def _centre(star: list[sweep.Run]) -> sweep.Run:
+    """The star's centre at the dose that lends the sweep its limits, which scale with dose."""
+    return next(each for each in star if each.dose == sweep.LEAD_DOSE)
+
+
+def _rows() -> list[sweep_rows.Row]:
+    return sweep_rows.read(TABLE) if TABLE.is_file() else []
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One sitting at a time in this folder."""
+    LOGS.mkdir(exist_ok=True)
+    with open(LOGS / "sweep.lock", "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StudyError("a sweep is already running in this folder; wait for it or stop it, then retry") from None
+        yield
+
+
+def _record(code: str, runs: int, failed: int, jobs: int, seconds: float) -> None:
+    """Add this sitting to machine.json: what it ran on, how long it took."""
+    info, found = Path("/proc/cpuinfo"), ""
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        found = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    versions = {name: version(name) for name in ("dvc", "h5py", "numpy", "scipy", "torch")}
+    sitting = {
+        "code": code, "runs": runs, "failed": failed, "jobs": jobs, "wall_s": round(seconds),
+        "cpu": found or platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(), **versions,
+    }  # fmt: skip
+    write_json(MACHINE, {"sittings": [*_json(MACHINE, {"sittings": []})["sittings"], sitting]})
+
+
+def _json(path: Path, otherwise: Any) -> Any:
+    """A JSON document, or `otherwise` when the file does not exist. Raises StudyError for one that is damaged."""
+    if not path.is_file():
+        return otherwise
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudyError(f"{path}: not JSON ({error}); `git restore {path}`") from None
+
+
+def draw(_: argparse.Namespace) -> int:
+    """Draw every figure the table allows."""
+    rows, limit, bench = sweep_rows.read(TABLE), _json(LIMIT, None), _json(BENCH, None)
+    star, heat = (bool(sweep_rows.latest(rows, design)) for design in ("star", "heat"))
+    wanted = {
+        "dose.png": star and (lambda: sweep_figures.quality_vs_dose(rows, limit)),
+        "photons.png": lambda: sweep_figures.quality_vs_photons(rows, limit),
+        "overlap.png": heat and (lambda: sweep_figures.heat_maps(rows)),
+        "cost.png": star and bench and (lambda: sweep_figures.quality_vs_cost(rows, bench)),
+    }
+    for name, make in wanted.items():
+        if make:
+            figures.save(make(), FOLDER / name)
+            print(FOLDER / name)
+        else:
+            print(f"{FOLDER / name}: skipped, {'no ' + str(BENCH) if star and not bench else 'no runs of its design'}")
+    print("next: python src/sweep.py readme --write")
+    return 0
+
+
+def table(_: argparse.Namespace) -> int:
+    """Print every table as Markdown."""
+    rows, limit = sweep_rows.read(TABLE), _json(LIMIT, None)
+    if sweep_rows.latest(rows, "star"):
+        print(sweep_table.star_table(rows, limit, sweep.DOSES), sweep_table.source_table(rows), sep="\n")
+    if sweep_rows.latest(rows, "heat"):
+        print(sweep_table.heat_table(rows, "dense"), sweep_table.heat_table(rows, "map"), sep="\n")
+    if rows and rows[-1].code != sweep.code_digest(Path(".")):
+        print(f"measured with code {rows[-1].code}, which has changed since; `make sweep` repeats it", file=sys.stderr)
+    return 0
+
+
+def readme(options: argparse.Namespace) -> int:
+    """Check or write the block of README.md that the sweep answers."""
+    text = sweep_table.answer(sweep_rows.read(TABLE), _json(LIMIT, None))
+    same = sweep_table.replace_block(README, text, options.write)
+    if not same and not options.write:
+        raise StudyError(f"{README} differs from {TABLE}; run `python src/sweep.py readme --write`")
+    print(f"{README} {'holds' if same else 'now holds'} what {TABLE} says; next: commit both")
+    return 0
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def main() -> int:
+    """Parse the command line and run one verb."""
+    parser = argparse.ArgumentParser(prog="python src/sweep.py", description=__doc__)
+    verbs = parser.add_subparsers(title="verbs", required=True)
+    work = verbs.add_parser("run", help="run what is missing with DVC's queue; go on where the last sitting stopped")
+    work.add_argument("--jobs", type=_count, default=2, help="runs at a time, a core each (default 2)")
+    work.add_argument("--design", choices=("star", "heat", "all"), default="all", help="which runs (default all)")
+    work.add_argument("--limit-runs", type=_count, metavar="N", help="do at most N of the missing runs")
+    work.set_defaults(verb=run)
+    verbs.add_parser("draw", help="figures from the table").set_defaults(verb=draw)
+    verbs.add_parser("table", help="all tables as Markdown").set_defaults(verb=table)
+    page = verbs.add_parser("readme", help="the table between the markers of README.md")
+    kind = page.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--check", action="store_true", help="fail when it differs from the sweep's")
+    kind.add_argument("--write", action="store_true", help="replace it")
+    page.set_defaults(verb=readme)
+    options = parser.parse_args(sys.argv[1:] or ["--help"])
+    os.chdir(ROOT)
+    try:
+        return int(options.verb(options))
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted; runs go on in the background: `make sweep` collects them, `dvc queue stop --kill` ends them"
+        )
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

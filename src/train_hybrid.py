@@ -1,0 +1,42 @@
+"""Train the hybrid arm's bundle: `make hybrid`. Not a stage of `dvc repro`: its result is committed in data/hybrid/.
+
+Ends by measuring what was learned on object families and probes that training never drew.
+"""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from ptychodose import bundle, hybrid_bundle, hybrid_training, params, unseen
+from ptychodose.files import atomic_folder, write_json
+from ptychodose.manifest import environment
+from ptychodose.stage import run
+
+
+def main() -> None:
+    """params.yaml -> data/hybrid/{wts.h5.zip, training_manifest.json, history.csv, unseen.json}."""
+    study = params.load()
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)
+    settings, out = study.train_hybrid, Path(study.train_hybrid.bundle)
+    net, history = hybrid_training.train(settings, study.reconstruct_map)
+    net.eval()
+    with atomic_folder(out.parent) as folder:
+        meta = {"architecture": net.spec, "training": asdict(settings), "start": asdict(study.reconstruct_map)}
+        weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+        sha256, size = bundle.save(folder / out.name, {**meta, "software": environment()}, weights)
+        with open(folder / "history.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(history)
+        result = {"bundle_path": out.as_posix(), "bundle_sha256": sha256, "bundle_size_bytes": size}
+        job = {"arm": "hybrid", "status": "success", **meta, "result": result}
+        write_json(folder / hybrid_bundle.MANIFEST, {"jobs": [job], "skipped": []})
+        write_json(folder / "unseen.json", unseen.compare(net, study.reconstruct_map))
+    print(f"bundle: {out} ({size} bytes)\nSHA256: {sha256}\nnext: git add {out.parent} && dvc repro compare")
+
+
+if __name__ == "__main__":
+    run("train_hybrid", main)
