@@ -1,6 +1,7 @@
 """dvc.yaml against the code: complete dependencies, sections that exist, truth kept from training."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -21,10 +22,11 @@ def test_code_deps_are_exactly_the_import_closure_and_the_lock(stage):
     assert declared == closure(script_of(stage)) | {"requirements.lock"}
 
 
-def test_the_five_stages_are_named_like_their_scripts_and_described():
-    assert list(STAGES) == ["generate", "overlap", "train_dense", "train_baseline", "compare"]
+def test_stages_are_named_like_their_scripts_and_described():
+    trained = [f"train_{name}" for name in params.load(ROOT / "params.yaml").arms()]
+    assert list(STAGES) == ["probe", "generate", "overlap", *trained, "reconstruct_map", "limit", "compare"]
     for name, stage in STAGES.items():
-        assert stage["desc"] and script_of(name).stem == name.split("_")[0]
+        assert stage["desc"] and script_of(name).stem == ("train" if name in trained else name)
 
 
 def test_parameters_named_in_the_graph_exist():
@@ -38,14 +40,26 @@ def test_parameters_named_in_the_graph_exist():
 
 
 def test_no_training_stage_sees_the_truth():
-    for name in ("train_dense", "train_baseline", "overlap"):
-        assert not any("truth" in dep for dep in STAGES[name]["deps"])
+    for name, stage in STAGES.items():
+        if name not in ("generate", "compare"):
+            assert not any("truth" in dep for dep in stage["deps"])
+        if name.startswith("train") or name == "reconstruct_map":
+            assert "${generate.base}" not in stage["deps"], "a measured base holds its object"
 
 
-def test_the_arms_differ_only_in_their_group_size():
-    study = params.load(ROOT / "params.yaml")
-    dense, baseline = study.train_dense, study.train_baseline
-    assert dense.view == baseline.view and (dense.group_size, baseline.group_size) == (4, 1)
+def test_what_learns_from_procedural_objects_depends_on_no_dose_and_no_counts():
+    for name, stage in STAGES.items():
+        if name in ("probe", "limit") or (name.startswith("train") and name != "train_own"):
+            assert "dose" not in stage["params"]
+            assert not any(dep.startswith(("data/simulated", "data/views")) for dep in stage["deps"])
+
+
+def test_the_arms_differ_in_one_line():
+    arms = params.load(ROOT / "params.yaml").arms()
+    assert arms["baseline"] == replace(arms["dense"], group_size=1)
+    assert arms["sparse"] == replace(arms["dense"], view="sparse")
+    assert arms["cnn"] == replace(arms["dense"], architecture="cnn")
+    assert arms["own"] == arms["dense"], "what it learns from is in dvc.yaml"
 
 
 def test_imports_form_an_acyclic_graph():
