@@ -6,7 +6,7 @@ STAMP := .venv/.made-from-lock
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro verify test test-fast lint
+.PHONY: help setup repro sweep hybrid bench verify test test-fast lint sweep
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +19,22 @@ $(STAMP): requirements.lock
 	.venv/bin/python -m pip install -q -r requirements.lock
 	@touch $@
 
-repro: setup  ## run the study (both trainings side by side) and print its answer
-	dvc repro -q overlap
-	dvc repro -s train_dense & dense=$$!; dvc repro -s train_baseline; code=$$?; wait $$dense && exit $$code
+repro: setup  ## run the study (two stages side by side) and print its answer
+	dvc repro -q probe overlap
+	dvc repro -s train_dense train_sparse train_own & other=$$!; \
+	dvc repro -s train_baseline train_cnn reconstruct_map limit; code=$$?; wait $$other && exit $$code
 	dvc repro
 	@python src/study.py answer
+
+sweep: setup  ## repeat the study over doses, overlaps and seeds (hours; goes on where it stopped), draw the results
+	OMP_NUM_THREADS=1 python src/sweep.py run
+	python src/sweep.py draw
+
+hybrid: setup  ## remake the committed bundle of the hybrid arm (half an hour of one core)
+	python src/train_hybrid.py
+
+bench: setup  ## CPU seconds of every arm on this machine -> metrics/bench.json (after `make repro`)
+	python src/bench.py
 
 verify: setup  ## re-read every artifact and compare it with manifest.json and dvc.lock
 	python src/study.py verify

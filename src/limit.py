@@ -10,6 +10,7 @@ from ptychodose.settings import Params
 from ptychodose.stage import run
 
 OUT = Path("data/limit")
+GROUP = 4  # neighbouring patterns whose limit is set beside that of one pattern
 
 
 def main() -> None:
@@ -17,8 +18,7 @@ def main() -> None:
     study = params.load()
     source = base.load(study.generate, noise.stream(study.seed_of("object"), "object"))
     header = acquisition.plan(source, study.generate, 1.0, study.seed_of("noise"))["test"]
-    sizes = {name: arm.group_size for name, arm in study.arms().items()}
-    built = _views(study, header, set(sizes.values()))
+    built = _views(study, header)
     region = comparison.scored_region([header.positions[view.index] for view in built.values()])
     crop = limits.middle(region, study.limit.crop, study.limit.margin)
     known = limits.Known(source.obj, header.probe, limits.prior_of(source.obj[region]))
@@ -27,8 +27,8 @@ def main() -> None:
         positions = header.positions[view.index]
         rows[name] = limits.photons(known, positions, _stride(study, name) * header.pitch)
         rows[name] |= limits.of_view(known, positions, crop, study.limit.margin)
-        if name == study.train_dense.view:
-            compared = limits.ratio(known, positions, view.groups, sizes, study.limit.groups, crop)
+        if name == "dense" and GROUP in view.groups:
+            compared = limits.ratio(known, positions, view.groups[GROUP], study.limit.groups, crop)
     frame = {"rows": [crop[0].start, crop[0].stop], "columns": [crop[1].start, crop[1].stop]}
     document = {"views": rows, "ratio": compared, "crop": {**frame, "margin": study.limit.margin}}
     with atomic_folder(OUT) as folder:
@@ -38,13 +38,14 @@ def main() -> None:
         "limit",
         inputs=[Path(study.generate.base)],
         outputs=[OUT],
-        parameters={**shared, "limit": study.limit, "group_size": sizes, "view": study.train_dense.view},
+        parameters={**shared, "limit": study.limit},
     )
 
 
-def _views(study: Params, header: cxi.Header, sizes: set[int]) -> dict[str, views.View]:
+def _views(study: Params, header: cxi.Header) -> dict[str, views.View]:
     """Test selections of the views that are not null, by the rules of stage `overlap`."""
     built = {}
+    sizes = {GROUP} if study.overlap.neighbours >= GROUP else set()
     for number, (name, ratio) in enumerate(study.views().items()):
         if ratio is not None:
             rng, where = noise.stream(study.seed, "views", number), f"overlap.{name}, test split"

@@ -1,6 +1,11 @@
-"""The import closure of a stage script: every module of ours it can reach, as repository paths."""
+"""The import closure of a stage script: every module of ours it can reach, as repository paths.
+
+`python tests/closure.py --write` brings the code deps of dvc.yaml up to date after an import was added or dropped.
+"""
 
 import ast
+import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,3 +37,25 @@ def _imports(path: Path) -> list[Path]:
         ours.append(["ptychodose", "__init__"])
     paths = [SRC.joinpath(*parts).with_suffix(".py") for parts in ours]
     return [path for path in paths if path.is_file()]
+
+
+def updated(text: str) -> str:
+    """dvc.yaml with the code deps of every stage replaced by its script's closure; all else as it was."""
+    blocks = re.split(r"(?m)^(?=  \w+:$)", text)
+    for i, block in enumerate(blocks):
+        script = re.search(r"cmd: .*?(src/\w+\.py)", block)
+        if script:
+            lines = [line for line in block.splitlines(True) if not re.match(r"    - src/\S+\.py$", line.rstrip())]
+            at = lines.index("    - requirements.lock\n")
+            lines[at:at] = [f"    - {name}\n" for name in sorted(closure(ROOT / script.group(1)))]
+            blocks[i] = "".join(lines)
+    return "".join(blocks)
+
+
+if __name__ == "__main__":
+    graph = ROOT / "dvc.yaml"
+    before = graph.read_text(encoding="utf-8")
+    if "--write" in sys.argv:
+        graph.write_text(updated(before), encoding="utf-8")
+    elif updated(before) != before:
+        sys.exit("dvc.yaml: code deps are out of date; run with --write")

@@ -55,7 +55,7 @@ def controls(test: Scan, truth: NDArray[np.complex64], block: int) -> dict[str, 
     """Flat object and oracle (truth through the same stitching): what the numbers can mean."""
     rows = {"flat": Row(comparison.flat_object(test.header), view=None)}
     if "dense" in test.views:
-        rows["oracle"] = Row(_stitched(test, "dense", 4, predict.by_object(truth), "oracle", block), "dense", 4)
+        rows["oracle"] = Row(stitched(test, "dense", 4, predict.by_object(truth), "oracle", block), "dense", 4)
     return rows
 
 
@@ -67,11 +67,11 @@ def networks(
     for job in jobs:
         name, arm = job["arm"], arms[job["arm"]]
         solver = predict.by_network(restore(job, len(test.header.probe)))
-        obj = _stitched(test, str(arm.view), arm.group_size, solver, name, block)
+        obj = stitched(test, str(arm.view), arm.group_size, solver, name, block)
         rows[name] = Row(obj, arm.view, arm.group_size)
         if name == "dense" and arm.view == "dense" and share is not None:
             few = thinned(test, share, noise_seed)
-            obj = _stitched(test, "dense", arm.group_size, solver, "dense_thinned", block, few, share)
+            obj = stitched(test, "dense", arm.group_size, solver, "dense_thinned", block, few, share)
             rows["dense_thinned"] = Row(obj, "dense", arm.group_size, share)
     return rows
 
@@ -93,7 +93,7 @@ def registered(test: Scan, params: Params, solved: Mapping[str, NDArray[np.compl
     return rows
 
 
-def _stitched(
+def stitched(
     test: Scan,
     view_name: str,
     group_size: int,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 from ptychodose.errors import StudyError
 
@@ -28,12 +28,7 @@ class DvcQueue:
     def _run(self, *command: str) -> str:
         # Files, not pipes: workers inherit them, and a pipe would only end when the last worker does.
         with TemporaryFile("w+", encoding="utf-8") as out, TemporaryFile("w+", encoding="utf-8") as wrong:
-            try:
-                status = subprocess.run(
-                    command, env=self._environment, stdout=out, stderr=wrong, check=False
-                ).returncode
-            except FileNotFoundError:
-                raise StudyError(f"{command[0]}: not found on PATH; run `make setup`, and install git") from None
+            status = self._wait(command, out, wrong)
             out.seek(0)
             wrong.seek(0)
             said, text = wrong.read().strip(), out.read()
@@ -42,6 +37,21 @@ class DvcQueue:
             line = next((line for line in lines if line.startswith(("ERROR", "error", "fatal"))), lines[-1])
             raise StudyError(f"`{' '.join(command)}` failed: {line}")
         return text
+
+    def _wait(self, command: Sequence[str], out: IO[str], wrong: IO[str]) -> int:
+        """Exit status. Ctrl-C does not reach the command: DVC, stopped half way, would leave params.yaml changed."""
+        try:
+            process = subprocess.Popen(
+                command, env=self._environment, stdout=out, stderr=wrong, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise StudyError(f"{command[0]}: not found on PATH; run `make setup`, and install git") from None
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
 
     def submit(self, name: str, changes: Iterable[str]) -> None:
         """Queue an experiment with changes of params.yaml such as dose=1000."""

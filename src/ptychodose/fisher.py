@@ -1,9 +1,10 @@
 """Fisher information of an object in far-field Poisson counts, and the Cramér-Rao bound it sets.
 
 Known probe, known positions, coherent light; the parameters of n pixels are their n log-amplitudes a, then their n
-phases phi (rad), O = exp(a + i phi), row by row. The bound holds for unbiased estimates and is local: the
-information is taken at the true object. Pixels outside the crop count as known. That fixes the global phase and
-flatters the pixels near the rim, so a crop is reported on a centred region of interest only.
+phases phi (rad), O = exp(a + i phi), row by row. Pixels outside the crop count as known. That fixes the global phase
+and flatters the pixels near the rim, so a crop is reported on a centred region of interest only. The bound holds for
+unbiased estimates and is local: the information is taken at the true object. Where nearly all detector pixels expect
+less than a photon no estimate is unbiased, and maximum likelihood may fall below the bound.
 """
 
 import numpy as np
@@ -184,7 +185,7 @@ def _ring_sums(power: NDArray[np.float64]) -> NDArray[np.float64]:
     rings = min(power.shape) // 2
     ring = np.rint(radius * rings).astype(int)
     inside = ring <= rings
-    return np.bincount(ring[inside], power[inside], rings + 1)
+    return np.bincount(ring[inside], power[inside], rings + 1).astype(np.float64)
 
 
 def frc_with_truth(ssnr: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ DOSES = (1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)  # of the Bayesian curve, 
 GROUP_DOSES = (1e3, 1e4, 1e5)  # of the ratio between group sizes
 LEAST = 8  # px: a smaller region has no spectrum to speak of
 LIT = 0.01  # pixels with less than this share of a group's brightest pixel count as known
+MOST = 3000  # px lit by a group, beyond which 20 GB of memory and minutes would be needed
 DIM = 1e-3  # amplitudes below this are taken as this in the logarithm
 WHITE = 1e-8  # least prior variance per Fourier mode: keeps a flat amplitude's prior invertible
 
@@ -155,21 +156,26 @@ def photons(known: Known, positions: NDArray[np.float64], step: float) -> dict[s
     }
 
 
+def lit_pixels(known: Known, positions: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pixels (n, 2), y then x, that patterns at `positions` (C, 2) light (see LIT), and their photons (n,)."""
+    light = illumination(known.probe, positions, known.obj.shape)
+    lit = np.argwhere(light > LIT * light.max())
+    return lit, light[tuple(lit.T)]
+
+
 def of_group(known: Known, positions: NDArray[np.float64], doses: Sequence[float]) -> NDArray[np.float64]:
     """Bayesian NRMSE (d,) at each of `doses` of what a group of C patterns at `positions` (C, 2) px shows.
 
-    Over the pixels the group lights (LIT), weighted by its photons, without the group's own global phase (the
-    weighted mean, which no diffraction pattern tells); pixels beyond count as known.
+    Over the pixels the group lights, weighted by its photons, without the group's own global phase (the weighted
+    mean, which no diffraction pattern tells); pixels beyond count as known.
     """
-    light = illumination(known.probe, positions, known.obj.shape)
-    lit = np.argwhere(light > LIT * light.max())  # (n, 2)
+    lit, weights = lit_pixels(known, positions)
     low, high = lit.min(0), lit.max(0) + 1
     crop = slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
     inside = np.ravel_multi_index(tuple((lit - low).T), tuple(high - low))
     chosen = fisher.both(inside, int(np.prod(high - low)))
     matrix = fisher.information(known.obj, known.probe, positions, crop).take(chosen, axis=0).take(chosen, axis=1)
     precision = known.prior.precision(lit)
-    weights = light[tuple(lit.T)]
     found = known.obj[tuple(lit.T)].astype(np.complex128)
     share = weights * (found.real**2 + found.imag**2)
     share /= share.sum()
@@ -183,30 +189,28 @@ def of_group(known: Known, positions: NDArray[np.float64], doses: Sequence[float
 
 
 def ratio(
-    known: Known,
-    positions: NDArray[np.float64],
-    groups: dict[int, NDArray[np.int64]],
-    sizes: dict[str, int],
-    wanted: int,
-    crop: Crop,
-) -> dict[str, object]:
-    """Errors of groups of two sizes, over GROUP_DOSES, averaged over the `wanted` groups nearest to the crop's centre.
+    known: Known, positions: NDArray[np.float64], groups: NDArray[np.int64], wanted: int, crop: Crop
+) -> dict[str, object] | None:
+    """Errors of groups and of their anchors alone, averaged over the `wanted` groups nearest to the crop's centre.
 
-    groups {C: (n, C)} of the scan at `positions` (m, 2) px, row i of every size with the same anchor; `sizes` = C
-    of the arms dense and baseline. Keys: dose, c<C> for both, and their quotient dense_over_baseline.
+    groups (n, C) of the scan at `positions` (m, 2) px. Keys: dose (GROUP_DOSES), c1 and c<C>, and the quotient
+    c<C> / c1 as dense_over_baseline. None when a group lights more than MOST pixels: the matrices get too large.
     """
     target = [(part.start + part.stop - 1) / 2 for part in crop]
-    distance = ((positions[groups[sizes["dense"]]].mean(1) - target) ** 2).sum(1)
-    near = np.argsort(distance, kind="stable")[:wanted]
-    mean = {
-        size: np.mean([of_group(known, positions[groups[size][i]], GROUP_DOSES) for i in near], axis=0)
-        for size in sorted(set(sizes.values()))
-    }
+    distance = ((positions[groups].mean(1) - target) ** 2).sum(1)
+    near = groups[np.argsort(distance, kind="stable")[:wanted]]
+    if max(len(lit_pixels(known, positions[members])[0]) for members in near) > MOST:
+        return None
+    alone, together = (
+        np.mean([of_group(known, positions[members], GROUP_DOSES) for members in kept], axis=0)
+        for kept in (near[:, :1], near)
+    )
     return {
         "dose": list(GROUP_DOSES),
         "groups": len(near),
-        **{f"c{size}": rounded(values) for size, values in mean.items()},
-        "dense_over_baseline": rounded(mean[sizes["dense"]] / mean[sizes["baseline"]]),
+        "c1": rounded(alone),
+        f"c{groups.shape[1]}": rounded(together),
+        "dense_over_baseline": rounded(together / alone),
     }
 
 

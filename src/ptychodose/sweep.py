@@ -10,10 +10,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from ptychodose.errors import StudyError
+from ptychodose.files import sha256_file
 from ptychodose.params import load_yaml
 from ptychodose.settings import Params
 
@@ -49,7 +51,7 @@ def star(study: Params) -> list[Run]:
     """Seven runs a dose: the centre, and two other seeds of one source of randomness at a time."""
     seeds = [study.seed_of(source) for source in ("object", "noise", "network")]
     changed = [[*seeds[:i], seeds[i] + step, *seeds[i + 1 :]] for i in range(3) for step in (1, 2)]
-    return [Run("star", dose, _dense(study), *combination) for combination in [seeds, *changed] for dose in DOSES]
+    return [Run("star", dose, _dense(study), *some) for dose in DOSES for some in [seeds, *changed]]
 
 
 def heat(study: Params) -> list[Run]:
@@ -79,35 +81,45 @@ def overrides(run: Run, study: Params, document: dict[str, Any]) -> list[str]:
 
 
 def ordered(runs: Sequence[Run]) -> list[Run]:
-    """One run of each set of networks first, the others after it in the same order of sets.
+    """One run of each set of networks first, the designs in turn; then the others in the same order of sets.
 
-    A queue with fewer workers than sets then hardly ever trains the same network twice at once.
+    A queue with fewer workers than sets then hardly ever computes one thing twice at once: neither a network, nor
+    the limits of an object (neighbours in the order differ in their seeds or overlap).
     """
     sets: dict[tuple[str, float, int], list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.dose != LEAD_DOSE):
         sets.setdefault(run.training, []).append(run)
-    return [runs[0] for runs in sets.values()] + [run for runs in sets.values() for run in runs[1:]]
+    first = [[sets[key][0] for key in sets if key[0] == design] for design in SKIPPED_ARMS]
+    leaders = [run for turn in zip_longest(*first) for run in turn if run is not None]
+    return leaders + [run for leader in leaders for run in sets[leader.training][1:]]
 
 
 def code_files(root: Path) -> list[str]:
-    """The code, libraries and base recipe that the stages of dvc.yaml declare as deps (complete by test), and it."""
+    """dvc.yaml, the base, and every file its stages depend on and none of them makes (complete by test of the graph):
+    code, libraries, the hybrid's weights. Raises StudyError for one that is missing."""
     stages = load_yaml(root / "dvc.yaml")["stages"].values()
-    names = {dep for stage in stages for dep in stage["deps"] if dep.startswith("src/") or dep == "requirements.lock"}
-    return sorted(names | {"dvc.yaml", load_yaml(root / "params.yaml")["generate"]["base"]})
+    outs = [out for stage in stages for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
+    made = {name for out in outs for name in (out if isinstance(out, dict) else [out])}
+    given = {dep for stage in stages for dep in stage["deps"] if "${" not in dep} - made
+    names: set[str] = set()
+    for name in given | {"dvc.yaml", load_yaml(root / "params.yaml")["generate"]["base"]}:
+        path = root / name
+        if not path.exists():
+            raise StudyError(f"{name}: not found; dvc.yaml depends on it, restore it")
+        inside = [file.relative_to(root).as_posix() for file in path.rglob("*") if file.is_file()]
+        names |= set(inside if path.is_dir() else [name])
+    return sorted(names)
 
 
 def code_digest(root: Path) -> str:
     """12 hex digits of SHA256 over what a run's numbers depend on besides the swept parameters.
 
     These are `code_files` and the other values of params.yaml; drawing the sweep differently leaves its runs valid.
-    Raises StudyError for a file that is missing.
+    Raises StudyError as `code_files` does.
     """
     digest = hashlib.sha256()
     for name in code_files(root):
-        try:
-            digest.update(f"{name} {hashlib.sha256((root / name).read_bytes()).hexdigest()}\n".encode())
-        except OSError as error:
-            raise StudyError(f"{name}: {error.strerror}; dvc.yaml depends on it, restore it") from None
+        digest.update(f"{name} {sha256_file(root / name)}\n".encode())
     document = load_yaml(root / "params.yaml")
     fixed = {key: value for key, value in document.items() if key not in ("dose", "seeds")}
     fixed["overlap"] = {key: value for key, value in fixed["overlap"].items() if key != "dense"}

@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ptychodose.errors import StudyError
-from ptychodose.figures import COLOURS
 from ptychodose.sweep import DOSES
 from ptychodose.sweep_rows import Row, latest
 from ptychodose.sweep_table import Limits, arms_of, limit_at, select
 
-BLUE, VERMILION, GREEN, PURPLE = COLOURS
-SKY, ORANGE, GREY = "#56B4E9", "#E69F00", "#777777"  # sky and orange are Okabe & Ito's, too
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # Okabe & Ito: safe for the colour-blind
+SKY, ORANGE, GREY = "#56B4E9", "#E69F00", "#777777"  # the first two are theirs as well
 SOLID, DASHED, DOTTED = "-", (0, (5, 2)), (0, (1, 1.5))
 STYLES: dict[str, tuple[str, str, Any]] = {  # colour = method, line and marker = view and photons
     "baseline": (VERMILION, "s", SOLID),
@@ -50,7 +49,7 @@ def quality_vs_dose(rows: Sequence[Row], limit: Limits | None) -> Figure:
         for axes, column in ((left, "nrmse"), (right, "phase_ssim")):
             points = [(dose, _values(select(mine, arm, dose), column)) for dose in DOSES]
             _line(axes, [(dose, values) for dose, values in points if len(values)], arm)
-    for kind, name, style in (("crb", "Cramér–Rao limit", SOLID), ("bayes", "Bayesian limit", DASHED)):
+    for kind, name, style in (("crb", "Cramér–Rao limit", SOLID), ("bayes", "limit, Gaussian prior", DASHED)):
         values = [(dose, limit_at(limit, "dense", kind, dose)) for dose in DOSES]
         known = [(dose, value) for dose, value in values if value is not None]
         if known:
@@ -105,9 +104,9 @@ def quality_vs_photons(rows: Sequence[Row], limit: Limits | None) -> Figure:
     titles = ("network on groups of 4", "MAP (iterative)")
     for axes, arms, title in zip(panels, METHODS.values(), titles, strict=True):
         mine = [row for row in both if row.arm in arms and row.nbar is not None and row.overlap is not None]
-        for overlap in sorted({round(row.overlap, 3) for row in mine if row.overlap is not None}, reverse=True):
+        for overlap in sorted({_overlap(row) for row in mine}, reverse=True):
             for thinned in (False, True):
-                chosen = [r for r in mine if round(r.overlap or 0.0, 3) == overlap and (r.share < 1) == thinned]
+                chosen = [row for row in mine if _overlap(row) == overlap and (row.share < 1) == thinned]
                 _cloud(axes, chosen, overlap, thinned)
         _limit_over_photons(axes, limit)
         axes.set(xscale="log", yscale="log", xlabel="detected photons per object pixel, n̄", title=title)
@@ -119,6 +118,11 @@ def quality_vs_photons(rows: Sequence[Row], limit: Limits | None) -> Figure:
         found |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     return figure
+
+
+def _overlap(row: Row) -> float:
+    """Overlap ratio of a row's view, without rounding noise and without a negative zero."""
+    return round(row.overlap or 0.0, 3) + 0.0
 
 
 def _shade(overlap: float) -> Any:

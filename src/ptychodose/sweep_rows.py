@@ -16,7 +16,12 @@ CONTROLS = ("flat", "oracle")  # rows that no one reconstructs: they cannot coll
 
 @dataclass(frozen=True)
 class Row:
-    """A line of sweep.csv: the run, then one arm's scores (units in data/README.md); None = not measured."""
+    """A line of sweep.csv: the run, then one arm's scores; None = not measured.
+
+    `share` is the part of the view's photons that thinning left, `nbar` the detected photons per object pixel that
+    the arm saw, `overlap`, `alpha` and `m2` are those of its view. Errors are after alignment except `nrmse_raw`;
+    phase in rad, amplitude relative to 1, FRC crossings in units of Nyquist, `half_period_nm` of the first 0.5.
+    """
 
     design: str
     code: str

@@ -73,7 +73,7 @@ def arms_of(rows: Sequence[Row]) -> list[str]:
 
 
 def limit_at(limit: Limits | None, view: str, kind: str, dose: float) -> float | None:
-    """NRMSE no reconstruction of a view can beat at a dose, kind "crb" (without bias) or "bayes" (with the prior).
+    """Bound of the NRMSE of a view at a dose: kind "crb" (without bias) or "bayes" (Gaussian prior; see `limits`).
 
     Bayesian values between doses are interpolated on logarithmic axes; None where there is none.
     """
@@ -129,7 +129,7 @@ def _spread(summary: statistics.Summary) -> str:
 def _limit_lines(limit: Limits | None, doses: Sequence[float]) -> list[list[str]]:
     names = {
         "crb": "limit without bias (Cramér–Rao), all patterns",
-        "bayes": "limit with the prior (Bayes), all patterns",
+        "bayes": "limit with a Gaussian prior (Bayes), all patterns",
     }
     lines = []
     for kind, name in names.items():
