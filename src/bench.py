@@ -1,4 +1,4 @@
-"""`make bench`: CPU seconds of every arm on the default study, measured in one run, with the machine: metrics/bench.json.
+"""`make bench`: CPU seconds of every arm on the default study, in one run, with the machine -> metrics/bench.json.
 
 Trainings are timed by their stages (logs/, so run `make repro` first on this machine); everything else here.
 """

@@ -4,16 +4,16 @@ import argparse
 import fcntl
 import json
 import os
-import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ptychodose import figures, params, progress, sweep, sweep_figures, sweep_rows, sweep_table
+from matplotlib.figure import Figure
+
+from ptychodose import figures, machine, params, progress, sweep, sweep_figures, sweep_rows, sweep_table
 from ptychodose.dvc_queue import DvcQueue, untracked
 from ptychodose.errors import StudyError
 from ptychodose.files import write_json
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Bring every run of the design into metrics/sweep/sweep.csv; exit status 0 only if none failed."""
     study, document = params.load(), params.load_yaml("params.yaml")
     code = sweep.code_digest(Path("."))
-    if missing := untracked([name for name in sweep.code_files(Path(".")) if name.startswith("src/")]):
+    if missing := untracked([name for name in sweep.code_files(Path(".")) if name != study.generate.base]):
         raise StudyError(f"{missing[0]}: git does not know it, so queued runs would miss it; `git add {missing[0]}`")
     star, heat = sweep.star(study), sweep.heat(study)
     wanted = sweep.ordered({"star": star, "heat": heat, "all": star + heat}[options.design])
@@ -84,15 +84,14 @@ def _alone() -> Iterator[None]:
 
 def _record(code: str, runs: int, failed: int, jobs: int, seconds: float) -> None:
     """Add this sitting to machine.json: what it ran on, how long it took."""
-    info, found = Path("/proc/cpuinfo"), ""
-    if info.is_file():
-        lines = info.read_text(encoding="utf-8").splitlines()
-        found = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    versions = {name: version(name) for name in ("dvc", "h5py", "numpy", "scipy", "torch")}
     sitting = {
-        "code": code, "runs": runs, "failed": failed, "jobs": jobs, "wall_s": round(seconds),
-        "cpu": found or platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(), **versions,
-    }  # fmt: skip
+        **machine.describe(),
+        "code": code,
+        "runs": runs,
+        "failed": failed,
+        "jobs": jobs,
+        "wall_s": round(seconds),
+    }
     write_json(MACHINE, {"sittings": [*_json(MACHINE, {"sittings": []})["sittings"], sitting]})
 
 
@@ -110,18 +109,21 @@ def draw(_: argparse.Namespace) -> int:
     """Draw every figure the table allows."""
     rows, limit, bench = sweep_rows.read(TABLE), _json(LIMIT, None), _json(BENCH, None)
     star, heat = (bool(sweep_rows.latest(rows, design)) for design in ("star", "heat"))
-    wanted = {
-        "dose.png": star and (lambda: sweep_figures.quality_vs_dose(rows, limit)),
-        "photons.png": lambda: sweep_figures.quality_vs_photons(rows, limit),
-        "overlap.png": heat and (lambda: sweep_figures.heat_maps(rows)),
-        "cost.png": star and bench and (lambda: sweep_figures.quality_vs_cost(rows, bench)),
+    if star and heat and sweep_rows.latest(rows, "star")[0].code != sweep_rows.latest(rows, "heat")[0].code:
+        print("note: star and heat were measured with different code; `make sweep` repeats the older one")
+    wanted: dict[str, tuple[Callable[[], Figure], str]] = {  # file -> how to draw it, and what is missing for it
+        "dose.png": (lambda: sweep_figures.quality_vs_dose(rows, limit), "" if star else "no runs of the star"),
+        "photons.png": (lambda: sweep_figures.quality_vs_photons(rows, limit), ""),
+        "overlap.png": (lambda: sweep_figures.heat_maps(rows), "" if heat else "no runs of the heat map"),
+        "cost.png": (
+            lambda: sweep_figures.quality_vs_cost(rows, bench),
+            f"no {BENCH}" if not bench else "" if star else "no runs of the star",
+        ),
     }
-    for name, make in wanted.items():
-        if make:
+    for name, (make, missing) in wanted.items():
+        if not missing:
             figures.save(make(), FOLDER / name)
-            print(FOLDER / name)
-        else:
-            print(f"{FOLDER / name}: skipped, {'no ' + str(BENCH) if star and not bench else 'no runs of its design'}")
+        print(FOLDER / name, f"skipped: {missing}" if missing else "drawn")
     print("next: python src/sweep.py readme --write")
     return 0
 
@@ -149,10 +151,9 @@ def readme(options: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def main() -> int:

@@ -1,10 +1,11 @@
-"""A small simulated scan, shared by the tests of networks and training."""
+"""A small simulated scan and what is made of it, shared by the tests of training, networks and reconstructors."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ptychodose import noise, params, phantom, scan, simulate
+from ptychodose import cxi, noise, params, phantom, scan, simulate, sources, testscan, views
+from ptychodose.groups import Patterns
 from ptychodose.settings import Train
 
 
@@ -21,12 +22,30 @@ class Scene:
     def groups(self, size, seed=1):
         return scan.neighbour_groups(self.positions, self.scans, size, 7, noise.stream(seed, "views"))
 
+    def patterns(self):
+        return Patterns(self.counts, self.positions, self.probe, self.counts.sum() / len(self.counts))
+
+    def whole(self, *built):
+        """The scan as the stages see it, with the views `built`: dense is all of it, sparse every sixth pattern."""
+        index = {"dense": np.arange(len(self.positions)), "sparse": np.arange(len(self.positions))[::6]}
+        dose = self.counts.sum() / len(self.counts)
+        header = cxi.Header(
+            self.positions, np.zeros((len(self.positions), 2), np.int32), self.probe, np.zeros((64, 64), np.uint32),
+            8800.0, 1.0, 172e-6, 7.2, 24.0, self.obj.shape, dose, dose,
+        )  # fmt: skip
+        made = {name: views.View(index[name], self.scans[index[name]], {4: self.groups(4)}) for name in built}
+        return testscan.Scan(header, self.counts, made)
+
+
+def zone_plate(defocus_m=60.5e-6):
+    """The default study's probe (64, 64), unit energy."""
+    return phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, defocus_m, 0.7).astype(np.complex64)
+
 
 def scene(dose=1e4, seed=0, contrast=0.55):
     obj = phantom.synthetic_object((150, 122), contrast, 0.12, noise.stream(seed, "object")).astype(np.complex64)
     lattice = scan.finest_scan((32.0, 118.0), (32.0, 90.0), 7.2, noise.stream(seed, "jitter/train"))
-    probe = phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
-    probe = simulate.scale_to_dose(obj, probe, lattice.positions, dose)
+    probe = simulate.scale_to_dose(obj, zone_plate(), lattice.positions, dose)
     rate = simulate.expected_counts(obj, probe, lattice.positions)
     counts = noise.draw_counts(rate, noise.stream(seed, "noise/train"))
     return Scene(obj, probe, lattice.positions, np.zeros(len(counts), np.int32), counts)
@@ -36,3 +55,14 @@ def tiny(**changes) -> Train:
     """The committed training settings with a budget of seconds."""
     small = {"pattern_visits": 128, "steps": 2, "gradients": 2, "width": 4, "hidden": 1, "validations": 4}
     return replace(params.load("params.yaml").train, **{**small, "judged_patterns": 8, **changes})
+
+
+def own(s, size, **changes):
+    """A measured scan to learn from, by groups of `size`."""
+    return sources.OwnScan(s.patterns(), s.groups(size), tiny(**{"heldout": 0.3, **changes}))
+
+
+def procedural(size, seed=1, **changes):
+    """Procedural scans to learn from, like a view of stride 3, by groups of `size`."""
+    positions, groups = sources.template(2.4, 3, size, 7, seed)
+    return sources.ProceduralScans(zone_plate(), positions, groups, tiny(**{"objects": 6, **changes}), seed)

@@ -1,77 +1,214 @@
-"""The networks on a shared workload (skipped where absent): trained on its train files, scored by its yardstick."""
+"""Scans given as files: read strictly, every arm on them by one command, and the shared workload (where present)."""
 
 import importlib.util
+import json
+import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from closure import ROOT
-from ptychodose import noise, params, predict, scan, training
-from ptychodose.groups import Patterns
+from ptychodose import benchmark, params
+from ptychodose.errors import StudyError
+from scenes import scene
+from study import fresh
 
 FOLDER = ROOT.parent / "shared" / "benchmark"
-PEERS = {  # NRMSE at 1e3, 1e4, 1e5 as reported beside the workload
-    "constant image": (0.493, 0.493, 0.493),
-    "PtychoPINN torch, 4 patterns, 581 s": (None, 0.459, None),
-    "one-shot U-Net, 4 patterns": (0.323, 0.335, 0.338),
-    "unrolled prototype, 4 patterns": (0.262, 0.184, 0.207),
-    "pty-chi LSQML (iterative)": (0.173, 0.095, 0.039),
+PEERS = {  # NRMSE at 1e3 and 1e5 as reported beside the workload
+    "constant image": (0.493, 0.493),
+    "one-shot U-Net, 4 patterns": (0.323, 0.338),
+    "prototype, 1 pattern, procedural objects": (0.349, 0.327),
+    "prototype, 4 patterns, procedural objects": (0.235, 0.147),
+    "pty-chi LSQML (iterative)": (0.173, 0.039),
+    "prototype, MAP": (0.114, 0.0165),
+    "prototype, hybrid": (0.110, 0.0165),
 }
-AIMS = {1000: 0.27, 10000: 0.22, 100000: 0.22}
+AIMS = {  # largest NRMSE and smallest phase SSIM at 1e3 and 1e5; dense is trained for less than half of its budget
+    "map": ((0.114, 0.0165), (0.84, 0.994)),
+    "hybrid": ((0.110, 0.0165), (0.84, 0.994)),
+    "dense": ((0.235, 0.165), (0, 0)),
+}
+MARGINS = (0.10, 0.15)  # NRMSE of baseline less that of dense
 
-pytestmark = [
+
+@pytest.fixture(scope="module")
+def small():
+    return scene(1e4)
+
+
+def content(s, number=6):
+    """A file's arrays of the first `number` patterns of a scene."""
+    y, x = s.positions[:number].T
+    return {
+        "counts": s.counts[:number], "ycoords": y, "xcoords": x, "probeGuess": s.probe, "objectGuess": s.obj,
+    }  # fmt: skip
+
+
+def changed(arrays, **changes):
+    """`arrays` with members replaced; None takes one out."""
+    made = {**arrays, **changes}
+    return {key: value for key, value in made.items() if value is not None}
+
+
+def save(path, arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+# Files
+
+
+def test_counts_positions_probe_and_object_come_back(small, tmp_path):
+    given = content(small) | {"note": np.array("x"), "pickled": np.array([{}], dtype=object), "nan": np.array(np.nan)}
+    read = benchmark.read(save(tmp_path / "a.npz", given))
+    assert np.array_equal(read.counts, small.counts[:6]) and read.counts.dtype == np.int64
+    assert np.array_equal(read.positions, small.positions[:6]) and (read.positions % 1).any(), "y, x; sub-pixel kept"
+    assert np.array_equal(read.probe, small.probe) and np.array_equal(read.obj, small.obj)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_diffraction_is_the_root_of_the_counts(small, tmp_path, dtype):
+    arrays = content(small)
+    root = np.sqrt(arrays.pop("counts")).astype(dtype)
+    read = benchmark.read(save(tmp_path / "a.npz", arrays | {"diffraction": root}))
+    assert np.array_equal(read.counts, small.counts[:6])
+    both = benchmark.read(save(tmp_path / "a.npz", content(small) | {"diffraction": 0 * root}))
+    assert np.array_equal(both.counts, small.counts[:6]), "counts come first"
+
+
+BAD = {
+    "no counts": (lambda a: {"counts": None}, "'counts'.*'diffraction'"),
+    **{f"no {key}": (lambda a, key=key: {key: None}, f"{key}.*missing") for key in benchmark.KEYS[2:]},
+    "negative counts": (lambda a: {"counts": a["counts"].astype(int) - 1}, "negative counts"),
+    "negative root": (lambda a: {"counts": None, "diffraction": -np.sqrt(a["counts"])}, "negative diffraction"),
+    "NaN counts": (lambda a: {"counts": a["counts"] * np.nan}, "counts.*not finite"),
+    "infinite probe": (lambda a: {"probeGuess": a["probeGuess"] * np.inf}, "probeGuess.*not finite"),
+    "NaN position": (lambda a: {"xcoords": a["xcoords"] * np.nan}, "xcoords.*not finite"),
+    "text": (lambda a: {"ycoords": a["ycoords"].astype(str)}, "ycoords is <U"),
+    "complex counts": (lambda a: {"counts": a["counts"] * 1j}, "counts is complex"),
+    "complex position": (lambda a: {"xcoords": a["xcoords"] + 0j}, "xcoords is complex"),
+    "pickled": (lambda a: {"probeGuess": a["probeGuess"].astype(object)}, "pickled"),
+    "out of frame": (lambda a: {"ycoords": a["ycoords"] - 20}, "xcoords, ycoords.*inside"),
+    "beyond the frame": (lambda a: {"xcoords": a["xcoords"] + 60}, "xcoords, ycoords.*inside"),
+    "fewer positions": (lambda a: {"xcoords": a["xcoords"][:3]}, "xcoords, ycoords.*6 patterns"),
+    "more positions": (lambda a: {"counts": a["counts"][:3]}, "xcoords, ycoords.*3 patterns"),
+    "columns": (lambda a: {k: a[k][:, None] for k in ("xcoords", "ycoords")}, "xcoords, ycoords.*6 patterns"),
+    "no pattern": (lambda a: {k: a[k][:0] for k in ("counts", "xcoords", "ycoords")}, "0 patterns"),
+    "one pattern": (lambda a: {"counts": a["counts"][0]}, "counts.*disagree"),
+    "other probe": (lambda a: {"probeGuess": a["probeGuess"][:32, :32]}, "probeGuess.*disagree"),
+    "oblong": (lambda a: {"counts": a["counts"][:, :32], "probeGuess": a["probeGuess"][:32]}, "disagree"),
+    "object modes": (lambda a: {"objectGuess": a["objectGuess"][None]}, "objectGuess.*disagree"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_unusable_files_are_refused_in_one_line(small, tmp_path, name):
+    change, words = BAD[name]
+    path = save(tmp_path / "toy.npz", changed(content(small), **change(content(small))))
+    with pytest.raises(StudyError, match=words) as caught:
+        benchmark.read(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_doses_are_sorted_by_number_and_complete(tmp_path):
+    pairs = ("nat_d1e5", "nat_d900", "nat_d10000", "nat_d2.5", "other_d7")
+    for name in (*pairs, "nat_d1", "xnat_d3"):
+        (tmp_path / f"{name}_train.npz").touch()
+    for name in (*pairs, "nat_d2"):
+        (tmp_path / f"{name}_test.npz").touch()
+    for name in ("nat_d1e", "nat_d..", "nat_d", "nat_dmany"):
+        for split in ("train", "test"):
+            (tmp_path / f"{name}_{split}.npz").touch()
+    assert benchmark.doses(tmp_path, "nat") == ["2.5", "900", "10000", "1e5"]
+    assert benchmark.doses(tmp_path, "other") == ["7"]
+
+
+def test_a_folder_without_a_pair_is_one_line(tmp_path):
+    (tmp_path / "nat_d1000_train.npz").touch()
+    for folder, family in ((tmp_path, "nat"), (tmp_path, "n.t"), (tmp_path / "absent", "nat")):
+        with pytest.raises(StudyError, match=f"no pair {re.escape(family)}_d<dose>_train.npz") as caught:
+            benchmark.doses(folder, family)
+        assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+
+
+# The command
+
+
+@pytest.mark.slow
+def test_one_command_runs_every_arm_on_two_files(tmp_path):
+    made = fresh(tmp_path / "study", tmp_path / "home")
+    data, out = tmp_path / "files", tmp_path / "out" / "scores.json"
+    data.mkdir()
+    for seed, split in enumerate(("train", "test")):
+        np.savez_compressed(data / f"toy_d10000_{split}.npz", **content(scene(1e4, seed), 88))
+    given = ("benchmark", "--data", str(data), "--json", str(out), "--family")
+    log = made.study(*given, "toy").stdout
+    rows = json.loads(out.read_text())["10000"]
+    assert set(rows) == {"flat", "baseline", "dense", "map", "hybrid"} and all(f"  {name} " in log for name in rows)
+    for row in rows.values():
+        assert 0 < row["nrmse"] < 1 and -1 <= row["phase_ssim"] <= 1 and row["seconds"] >= 0
+    assert rows["map"]["nrmse"] < 0.3 * rows["flat"]["nrmse"] and rows["map"]["phase_ssim"] > 0.9
+    assert rows["hybrid"]["seconds"] > rows["map"]["seconds"] > 0 and rows["dense"]["train_seconds"] > 0
+    wrong = made.study(*given, "toys", ok=False)
+    assert wrong.returncode == 1 and wrong.stderr.startswith("error: ") and wrong.stderr.count("\n") == 1
+
+
+# The shared workload
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """{arm: ((NRMSE, phase SSIM) at 1e3, at 1e5)} by the workload's own yardstick, without its shift search."""
+    spec = importlib.util.spec_from_file_location("yardstick", FOLDER / "evaluate.py")
+    yardstick = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(yardstick)
+    score = benchmark._row
+
+    def row(obj, data, *others):
+        own = score(obj, data, *others)
+        theirs = yardstick.evaluate(obj, data.obj, *data.positions.T, register=False)
+        if obj.std() > 0:  # a constant is not aligned here, but is there
+            assert theirs["nrmse"] == pytest.approx(own["nrmse"], rel=0.02), "two independent implementations agree"
+        return {**own, "theirs": (theirs["nrmse"], theirs["phase_ssim"])}
+
+    folder = tmp_path_factory.mktemp("nat")
+    for dose in (1000, 100000):
+        for split in ("train", "test"):
+            shutil.copy(FOLDER / f"nat_d{dose}_{split}.npz", folder)
+    study = params.load(ROOT / "params.yaml")
+    study = replace(study, train=replace(study.train, pattern_visits=1600))  # keeps CI short
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "_row", row)
+        patch.chdir(ROOT)  # the hybrid's bundle is named from there
+        result = benchmark.run(folder, "nat", study)
+    found = {arm: tuple(result[dose][arm]["theirs"] for dose in ("1000", "100000")) for arm in result["1000"]}
+    lines = ["| NRMSE (phase SSIM) | 1e3 | 1e5 |", "|---|---|---|"]
+    lines += [f"| {peer} | {low:.3f} | {high:.4g} |" for peer, (low, high) in PEERS.items()]
+    lines += [
+        f"| ours: {arm} | {' | '.join(f'{error:.4g} ({ssim:.3f})' for error, ssim in row)} |"
+        for arm, row in found.items()
+    ]
+    print("\n" + "\n".join(lines))
+    return found
+
+
+shared = [
     pytest.mark.slow,
     pytest.mark.skipif(not (FOLDER / "evaluate.py").is_file(), reason="the shared workload is absent"),
 ]
 
 
-def load(dose, split):
-    with np.load(FOLDER / f"nat_d{dose}_{split}.npz") as data:
-        return data["counts"], np.stack([data["ycoords"], data["xcoords"]], 1), data["probeGuess"], data["objectGuess"]
+@pytest.mark.parametrize("arm", [pytest.param(arm, marks=shared) for arm in AIMS])
+def test_arms_reach_their_aims_on_the_shared_workload(table, arm):
+    largest, smallest = AIMS[arm]
+    for (error, ssim), most, least in zip(table[arm], largest, smallest, strict=True):
+        assert error <= most and ssim >= least
 
 
-def reconstruct(dose, size):
-    """Train on the train file, reconstruct the test file; the object and the test positions."""
-    counts, positions, probe, _ = load(dose, "train")
-    scans = np.zeros(len(positions), int)
-    groups = scan.neighbour_groups(positions, scans, size, 7, noise.stream(0, "views"))
-    settings = replace(params.load(ROOT / "params.yaml").train, pattern_visits=1600)  # half: keeps CI short
-    trained = training.train(counts, positions, groups, probe, settings, seed=0)
-    counts, positions, probe, truth = load(dose, "test")
-    groups = scan.covering(scan.neighbour_groups(positions, scans, size, 7, noise.stream(0, "views", 1)))
-    patterns = Patterns(counts, positions, probe, counts.sum() / len(counts))
-    obj, _ = predict.reconstruct(predict.by_network(trained.network), patterns, groups, truth.shape, 16)
-    return obj, truth, positions
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("yardstick", FOLDER / "evaluate.py")
-    yardstick = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(yardstick)
-    rows = {}
-    for name, size in (("baseline", 1), ("dense", 4)):
-        for dose in AIMS:
-            obj, truth, positions = reconstruct(dose, size)
-            score = yardstick.evaluate(obj, truth, positions[:, 0], positions[:, 1], register=False)
-            rows[name, dose] = (score["nrmse"], score["phase_ssim"])
-    lines = ["| NRMSE (phase SSIM) | 1e3 | 1e4 | 1e5 |", "|---|---|---|---|"]
-    lines += [
-        f"| {peer} | {' | '.join('-' if v is None else f'{v:.3f}' for v in row)} |" for peer, row in PEERS.items()
-    ]
-    for name in ("baseline", "dense"):
-        lines.append(
-            f"| ours: {name} | {' | '.join(f'{rows[name, d][0]:.3f} ({rows[name, d][1]:.2f})' for d in AIMS)} |"
-        )
-    path = tmp_path_factory.mktemp("benchmark") / "table.md"
-    path.write_text("\n".join(lines) + "\n")
-    print(f"\n{path}\n" + path.read_text())
-    return rows
-
-
-@pytest.mark.parametrize("dose", AIMS)
-def test_dense_reaches_its_aim_and_beats_baseline_by_a_margin(table, dose):
-    dense, baseline = table["dense", dose][0], table["baseline", dose][0]
-    assert dense <= AIMS[dose]
-    assert dense <= baseline - 0.08
+@pytest.mark.slow
+@pytest.mark.skipif(not (FOLDER / "evaluate.py").is_file(), reason="the shared workload is absent")
+def test_groups_beat_single_patterns_by_a_margin_on_the_shared_workload(table):
+    for (dense, _), (baseline, _), margin in zip(table["dense"], table["baseline"], MARGINS, strict=True):
+        assert dense <= baseline - margin

@@ -41,33 +41,38 @@ def read(path: Path) -> Measured:
     Raises StudyError naming file and key for anything missing, of wrong shape, negative or not finite.
     """
     arrays = npz.read(path, KEYS, MAX_BYTES, "benchmark")
-    counts = arrays["counts"] if "counts" in arrays else arrays.get("diffraction")
-    if counts is None:
+    measured = "counts" if "counts" in arrays else "diffraction"
+    if measured not in arrays:
         raise StudyError(f"{path}: neither 'counts' nor 'diffraction' is there; add one")
     for key in KEYS[2:]:
         if key not in arrays:
             raise StudyError(f"{path}: key {key!r} is missing; add it")
     for key, values in arrays.items():
-        if values.dtype.kind not in "uifc" or not np.isfinite(values).all():
+        kinds = "uifc" if key.endswith("Guess") else "uif"
+        if values.dtype.kind not in kinds or not np.isfinite(values).all():
             raise StudyError(f"{path}: {key} is {values.dtype} or not finite; save plain finite numbers")
-    probe, obj = arrays["probeGuess"], arrays["objectGuess"]
+    counts, probe, obj = arrays[measured], arrays["probeGuess"], arrays["objectGuess"]
     if counts.ndim != 3 or probe.shape != counts.shape[1:] or probe.shape[0] != probe.shape[-1] or obj.ndim != 2:
         raise StudyError(
             f"{path}: counts {counts.shape}, probeGuess {probe.shape} and objectGuess {obj.shape} disagree"
         )
+    if not len(counts) or any(arrays[key].shape != counts.shape[:1] for key in ("xcoords", "ycoords")):
+        raise StudyError(f"{path}: xcoords, ycoords are not a number for each of {len(counts)} patterns")
     positions = np.stack([arrays["ycoords"], arrays["xcoords"]], -1).astype(np.float64)
     corners = np.rint(positions) - len(probe) // 2
-    if positions.shape != (len(counts), 2) or (corners < 0).any() or (corners + len(probe) > obj.shape).any():
+    if (corners < 0).any() or (corners + len(probe) > obj.shape).any():
         raise StudyError(f"{path}: xcoords, ycoords are not the centres of {len(counts)} patches inside {obj.shape} px")
-    squared = counts.astype(np.float64) ** (1 if "counts" in arrays else 2)
-    if (squared < 0).any() or (counts.astype(np.float64) < 0).any():
-        raise StudyError(f"{path}: negative counts; save detected photons")
-    return Measured(np.rint(squared).astype(np.int64), positions, probe.astype(np.complex64), obj.astype(np.complex64))
+    photons = counts.astype(np.float64)
+    if (photons < 0).any():
+        raise StudyError(f"{path}: negative {measured}; save detected photons")
+    if measured == "diffraction":
+        photons = photons**2
+    return Measured(np.rint(photons).astype(np.int64), positions, probe.astype(np.complex64), obj.astype(np.complex64))
 
 
 def doses(folder: Path, family: str) -> list[str]:
     """The doses of a family, as spelt in the file names, in increasing order. StudyError when there is none."""
-    pattern = re.compile(rf"{re.escape(family)}_d([0-9.eE+]+)_train\.npz")
+    pattern = re.compile(rf"{re.escape(family)}_d(\d+(?:\.\d+)?(?:[eE]\+?\d+)?)_train\.npz")
     names = sorted(p.name for p in folder.glob("*.npz")) if folder.is_dir() else []
     found = [match.group(1) for name in names if (match := pattern.fullmatch(name))]
     found = [dose for dose in found if (folder / f"{family}_d{dose}_test.npz").is_file()]

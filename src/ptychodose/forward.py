@@ -35,7 +35,8 @@ def split_positions(positions: Tensor, size: int) -> tuple[Tensor, Tensor]:
 def shift_probe(probe: Tensor, offset: Tensor) -> Tensor:
     """Shift the probe by a sub-pixel offset with the Fourier shift theorem (exact for a band-limited probe).
 
-    probe (N, N) complex; offset (..., 2) pixels, y then x. Returns (..., N, N): out(r) = probe(r - offset).
+    probe (N, N) or (..., N, N) complex; offset (..., 2) pixels, y then x. Returns (..., N, N): out(r) =
+    probe(r - offset).
     """
     size = probe.shape[-1]
     freq = torch.fft.fftfreq(size, dtype=torch.float64, device=probe.device)

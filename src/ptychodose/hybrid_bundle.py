@@ -7,6 +7,7 @@ import torch
 
 from ptychodose import bundle, hybrid
 from ptychodose.errors import StudyError
+from ptychodose.files import sha256_file
 
 MANIFEST = "training_manifest.json"
 
@@ -21,7 +22,9 @@ def load(path: str | Path) -> hybrid.Refiner:
         sha256 = json.loads(record.read_text(encoding="utf-8"))["jobs"][0]["result"]["bundle_sha256"]
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         raise StudyError(f"{record}: missing or not a training manifest; {remedy}") from None
-    meta, weights = bundle.load(Path(path), str(sha256))
+    if not Path(path).is_file() or sha256_file(Path(path)) != sha256:
+        raise StudyError(f"{path}: missing, or its SHA256 is not the one in {record}; {remedy}")
+    meta, weights = bundle.load(Path(path))
     net = hybrid.build(meta.get("architecture", {}))
     try:
         net.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()}, strict=True)

@@ -22,11 +22,11 @@ from ptychodose.settings import MapSettings
 
 BLOCK = 32  # patterns per gradient block: their waves stay in the CPU's cache, twice as fast as all at once
 STEP = 0.5  # of the preconditioned gradient; 0.8 diverges on bright patterns
-EVERY = 5  # iterations between looks at the held-out photons
+EVERY = 5  # iterations between looks at the held-out photons; at least one look in a run
 STALE = 2  # looks without progress that end a run
 PROGRESS = 1e-5  # relative gain of the held-out loss that counts as progress
-PROBE_STEP = 0.25  # of the preconditioned probe gradient; refinement starts when the object has a shape
-PROBE_AFTER = 5
+PROBE_STEP = 0.5  # of the preconditioned probe gradient
+PROBE_EVERY = 3  # iterations; a step on the probe costs as much as two on the object
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,18 @@ class Solution:
     probe: NDArray[np.complex64]
     weight: float
     iterations: int
+    tried: list[tuple[float, float, int]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What held-out photons chose: weight, iterations so far, the canvas (None: flat) and probe (N, N) reached, and
+    all that was tried, as in `Solution`."""
+
+    weight: float
+    iterations: int
+    canvas: Tensor | None
+    probe: NDArray[np.complex64]
     tried: list[tuple[float, float, int]]
 
 
@@ -103,13 +115,8 @@ class Problem:
             waves = forward.propagate(forward.interaction(self.probes[:, p], patches))
             ratio = 1 - (self.counts[:, p] + FLOOR) / (forward.measure(waves) + FLOOR)
             back = (patches.conj() * forward.back_propagate(ratio * waves))[0]  # (block, N, N)
-            total += _unshift(back, self.offsets[p]).sum(0)
+            total += forward.shift_probe(back, -self.offsets[p]).sum(0)  # the adjoint of the shift
         return total
-
-
-def _unshift(images: Tensor, offsets: Tensor) -> Tensor:
-    """Adjoint of forward.shift_probe: images (n, N, N) moved by -offsets (n, 2) px."""
-    return torch.stack([forward.shift_probe(i, -o) for i, o in zip(images, offsets, strict=True)])
 
 
 def minimise(
@@ -135,7 +142,7 @@ def minimise(
             momentum = 1.0
         following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         look, obj, momentum = moved + (momentum - 1) / following * (moved - obj), moved, following
-        if settings.refine_probe and i > PROBE_AFTER:
+        if settings.refine_probe and i % PROBE_EVERY == 0:
             _refine(problem, obj)
         if stop(i, obj):
             break
@@ -153,15 +160,15 @@ def _refine(problem: Problem, obj: Tensor) -> None:
 
 
 class _Watch:
-    """Stop when the held-out loss no longer falls; remembers the best."""
+    """Stop when the held-out loss, looked at `every` so many iterations, no longer falls; remembers the best."""
 
-    def __init__(self, heldout: Problem, kept: Problem, share: float) -> None:
-        self.heldout, self.kept, self.ratio = heldout, kept, math.sqrt((1 - share) / share)
+    def __init__(self, heldout: Problem, kept: Problem, share: float, every: int) -> None:
+        self.heldout, self.kept, self.ratio, self.every = heldout, kept, math.sqrt((1 - share) / share), every
         self.best, self.iterations, self.stale, self.obj = math.inf, 0, 0, heldout.flat()
         self.losses = np.full(heldout.corners.shape[1], math.inf)
 
     def __call__(self, i: int, obj: Tensor) -> bool:
-        if i % EVERY:
+        if i % self.every:
             return False
         if self.kept.probe is not self.heldout.probe and not torch.equal(
             self.kept.probe * self.ratio, self.heldout.probe
@@ -186,21 +193,19 @@ def solve(
     iterations: int | None = None,
 ) -> Solution:
     """Reconstruct an object (H, W) = `shape` from counts (n, N, N) centred, probe (N, N) in photons, positions
-    (n, 2) px, y then x. Given `weight` and `iterations`, no photons are held out."""
-    tried: list[tuple[float, float, int]] = []
-    start = None
+    (n, 2) px, y then x. Given a `weight` (and `iterations`, or the settings'), no photons are held out."""
     if weight is None:
-        weight, tried, start = choose(counts, probe, positions, settings, rng)
-    if iterations is None:
-        iterations = max((steps for w, _, steps in tried if w == weight), default=settings.iterations)
-    problem = Problem(counts, probe, positions)
-    canvas = minimise(problem, settings, weight, iterations, start)
+        chosen = choose(counts, probe, positions, settings, rng)
+    else:
+        chosen = Choice(weight, iterations or settings.iterations, None, probe, [])
+    problem = Problem(counts, chosen.probe, positions)
+    canvas = minimise(problem, settings, chosen.weight, chosen.iterations, chosen.canvas)
     obj = np.full(shape, problem.start, np.complex64)
     y, x = problem.origin.tolist()
     lit = (problem.lit > 1e-3 * problem.lit.max()).numpy()
     window = obj[y : y + problem.shape[0], x : x + problem.shape[1]]
     window[lit] = canvas.numpy()[lit]
-    return Solution(obj, problem.probe.numpy(), weight, iterations, tried)
+    return Solution(obj, problem.probe.numpy(), chosen.weight, chosen.iterations, chosen.tried)
 
 
 def choose(
@@ -209,13 +214,13 @@ def choose(
     positions: NDArray[np.float64],
     settings: MapSettings,
     rng: np.random.Generator,
-) -> tuple[float, list[tuple[float, float, int]], Tensor]:
+) -> Choice:
     """The weight whose reconstruction from a share of the photons best predicts the others.
 
     Climbs a logarithmic grid (factor `settings.weight_step`) from `settings.weight` until both neighbours are worse,
     each run starting from the last one's canvas; of those within one standard error of the best the largest is taken
     (Breiman et al., Classification and Regression Trees, 1984, sec. 3.4.3): held-out photons hardly tell small weights
-    apart, and the eye prefers the smoother. Returns the weight, what was tried, the best canvas.
+    apart, and the eye prefers the smoother.
     """
     share = 1 - settings.heldout
     kept = noise.thin(counts, share, rng)
@@ -225,7 +230,7 @@ def choose(
     steps: dict[int, int] = {}
 
     def run(k: int, start: Tensor | None, before: int) -> None:
-        watch = _Watch(rest, problem, share)
+        watch = _Watch(rest, problem, share, min(EVERY, settings.iterations))
         minimise(problem, settings, settings.weight * settings.weight_step**k, settings.iterations, start, watch)
         found[k], steps[k] = watch, before + watch.iterations
 
@@ -242,7 +247,8 @@ def choose(
             break
     best = max(k for k, watch in found.items() if _no_worse(watch.losses, found[best].losses))
     tried = [(settings.weight * settings.weight_step**k, found[k].best, steps[k]) for k in sorted(found)]
-    return settings.weight * settings.weight_step**best, tried, found[best].obj
+    refined = (problem.probe / share**0.5).numpy()
+    return Choice(settings.weight * settings.weight_step**best, steps[best], found[best].obj, refined, tried)
 
 
 def _no_worse(losses: NDArray[np.float64], best: NDArray[np.float64]) -> bool:

@@ -12,8 +12,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ptychodose.errors import StudyError
 from ptychodose.sweep import DOSES
-from ptychodose.sweep_rows import Row, latest
-from ptychodose.sweep_table import Limits, arms_of, limit_at, select
+from ptychodose.sweep_rows import Row, latest, select
+from ptychodose.sweep_table import Limits, arms_of, limit_at
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # Okabe & Ito: safe for the colour-blind
 SKY, ORANGE, GREY = "#56B4E9", "#E69F00", "#777777"  # the first two are theirs as well
@@ -36,7 +36,7 @@ NAMES = {
     "map_thinned": "MAP, thinned", "hybrid": "hybrid",
 }  # fmt: skip
 METHODS = {"dense": ("dense", "sparse", "dense_thinned"), "map": ("map", "map_sparse", "map_thinned")}
-MARKERS = {0.8: "o", 0.7: "P", 0.6: "s", 0.4: "^", 0.2: "v", 0.0: "X"}
+MARKERS = {0.8: "o", 0.7: "D", 0.6: "s", 0.4: "^", 0.2: "v", 0.0: "X"}
 NRMSE = "complex NRMSE"
 
 
@@ -137,15 +137,16 @@ def _cloud(axes: Axes, rows: Sequence[Row], overlap: float, thinned: bool) -> No
         return
     colour = _shade(overlap)
     axes.plot(
-        *zip(*means, strict=True), marker=MARKERS.get(overlap, "D"), ms=6, lw=0.8, ls=DOTTED if thinned else SOLID,
+        *zip(*means, strict=True), marker=MARKERS.get(overlap, "p"), ms=6, lw=0.8, ls=DOTTED if thinned else SOLID,
         color=colour, mfc="white" if thinned else colour, mec=colour if thinned else "black", mew=0.5 + thinned,
         label=f"overlap {overlap:g}" + (", thinned" if thinned else ""),
     )  # fmt: skip
 
 
 def _by_dose(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows of one dose each, by increasing dose, none empty."""
-    sets = [[row for row in rows if row.dose == dose] for dose in DOSES]
+    """Rows of one dose each, every independent run once, by increasing dose, none empty."""
+    arms = sorted({row.arm for row in rows})
+    sets = [[row for arm in arms for row in select(rows, arm, dose)] for dose in DOSES]
     return [mine for mine in sets if mine]
 
 

@@ -163,3 +163,15 @@ def latest(rows: Sequence[Row], design: str) -> list[Row]:
     """The rows of a design that its newest code has measured: what tables and figures show."""
     mine = [row for row in rows if row.design == design]
     return [row for row in mine if row.code == mine[-1].code]
+
+
+def select(rows: Sequence[Row], arm: str, dose: float) -> list[Row]:
+    """The rows of an arm at a dose, each independent run once.
+
+    Runs that differ in the network's seed alone and score the same are one run: no network takes part in that arm.
+    """
+    chosen: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        if row.arm == arm and row.dose == dose:
+            chosen.setdefault((row.design, row.overlap_dense, row.seed_object, row.seed_noise, row.nrmse), row)
+    return list(chosen.values())

@@ -10,7 +10,7 @@ from ptychodose import statistics
 from ptychodose.errors import StudyError
 from ptychodose.files import atomic_path
 from ptychodose.sweep import DOSES, Run
-from ptychodose.sweep_rows import Row, latest
+from ptychodose.sweep_rows import Row, latest, select
 
 ANSWER_DOSES = (1e3, 1e4, 1e5)
 BEGIN, END = "<!-- answer:begin -->", "<!-- answer:end -->"
@@ -52,18 +52,14 @@ def star_table(rows: Sequence[Row], limit: Limits | None, doses: Sequence[float]
     lines += _limit_lines(limit, doses)
     lines += _ratio_lines(mine, limit, doses)
     lines.append(["collapsed runs", *(_collapsed(mine, dose) for dose in doses)])
-    counts = sorted({len({row.run for row in mine if row.dose == dose}) for dose in doses})
+    counts = sorted({len(select(mine, arm, dose)) for arm in arms_of(mine) for dose in doses} - {0})
     runs = "–".join(map(str, counts[:: max(1, len(counts) - 1)]))
     return _markdown(lines) + (
         f"\nComplex NRMSE, mean ± standard deviation over {runs} runs, / mean phase SSIM. The runs share a centre and"
-        "\ndiffer from it in one seed: object, noise or networks. In brackets: 95 % interval (percentile bootstrap over"
-        f"\nruns, too narrow for so few). n̄ = detected photons per object pixel. Code `{mine[0].code}`.\n"
+        "\ndiffer from it in one seed: object, noise or networks (an arm without a trained network repeats itself,"
+        "\nwhich counts once). In brackets: 95 % interval (percentile bootstrap over runs, too narrow for so few)."
+        f"\nn̄ = detected photons per object pixel. Code `{mine[0].code}`.\n"
     )
-
-
-def select(rows: Sequence[Row], arm: str, dose: float) -> list[Row]:
-    """The rows of an arm at a dose."""
-    return [row for row in rows if row.arm == arm and row.dose == dose]
 
 
 def arms_of(rows: Sequence[Row]) -> list[str]:

@@ -1,0 +1,93 @@
+"""NPZ files: plain arrays come back, pickles, absurd sizes and damage are one line (bases: see test_base)."""
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from ptychodose import npz
+from ptychodose.errors import StudyError
+
+ARRAYS = {"a": np.arange(6000).reshape(60, 100), "b": np.array(2 - 3j, np.complex64)}
+LIMIT = 2**20
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "some.npz"
+
+
+def refused(path, words, wanted=("a",)):
+    with pytest.raises(StudyError, match=words) as caught:
+        npz.read(path, wanted, LIMIT, "the test")
+    assert "\n" not in str(caught.value) and "some.npz" in str(caught.value)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_wanted_members_come_back_and_others_are_never_opened(path, save):
+    save(path, **ARRAYS, pickled=np.array([{}], dtype=object), large=np.zeros(LIMIT))
+    found = npz.read(path, ["b", "a", "absent"], LIMIT, "the test")
+    assert list(found) == ["b", "a"] and all(np.array_equal(found[key], ARRAYS[key]) for key in found)
+    assert found["b"].dtype == np.complex64
+
+
+def test_pickles_are_never_loaded(path):
+    np.savez(path, a=np.array([{}], dtype=object))
+    refused(path, "pickled")
+    path.write_bytes(pickle.dumps([1, 2]))
+    refused(path, "pickled")
+
+
+def test_members_beyond_the_limit_are_refused_before_they_are_read(path):
+    np.savez_compressed(path, a=np.zeros(LIMIT // 8 + 1))  # a few hundred bytes on disk
+    assert path.stat().st_size < 10_000
+    refused(path, "a is .* GiB, more than .*; crop it")
+    np.savez_compressed(path, a=np.zeros(LIMIT // 8 - 100))
+    assert len(npz.read(path, ["a"], LIMIT, "the test")["a"]) == LIMIT // 8 - 100
+
+
+@pytest.mark.parametrize("shape", [(2**36,), (2**50,), (2**63,), (2**70,), (-5,)])
+def test_headers_that_claim_more_than_there_is_are_refused(path, shape):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", header.getvalue() + bytes(80))
+    refused(path, r"truncated|damaged")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY", b"PK\x03\x04"])
+def test_members_that_are_no_arrays_are_refused(path, content):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", content)
+    refused(path, r"truncated|damaged")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_every_damage_is_one_line_or_harmless(path, save):
+    """A flipped byte is caught by the archive's checksum, wherever it stands, or changes nothing that was wanted."""
+    save(path, **ARRAYS)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), len(whole) // 97):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            found = npz.read(path, ["a"], LIMIT, "the test")
+        except StudyError as error:
+            assert "\n" not in str(error)
+        else:
+            assert not found or np.array_equal(found["a"], ARRAYS["a"])
+        path.write_bytes(whole[:at])
+        refused(path, r"truncated|damaged|pickled")
+
+
+def test_other_files_are_refused(path, tmp_path):
+    refused(path, "the test: .*not found")
+    path.mkdir()
+    refused(path, "truncated or not an NPZ")
+    path.rmdir()
+    with open(path, "wb") as file:
+        np.save(file, ARRAYS["a"])
+    refused(path, "truncated or not an NPZ")
+    path.write_text("text")
+    refused(path, r"truncated|damaged|pickled")

@@ -1,0 +1,218 @@
+"""Poisson MAP: finds the truth where photons suffice, chooses its own smoothing where not, never sees truth."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ptychodose import comparison, forward, network, noise, params, poisson_map, scoring, simulate
+from scenes import scene, zone_plate
+
+SETTINGS = params.load("params.yaml").reconstruct_map
+SMALLEST = SETTINGS.weight / SETTINGS.weight_step**SETTINGS.weight_moves
+
+
+@pytest.fixture(scope="module")
+def bright():
+    return scene(1e4)
+
+
+def solve(s, settings=SETTINGS, seed=0, **given):
+    """The solution of a scene, parts of which `given` replaces; `weight` and `iterations` as in poisson_map.solve."""
+    known = {"counts": s.counts, "probe": s.probe, "positions": s.positions, "shape": s.obj.shape, **given}
+    return poisson_map.solve(settings=settings, rng=noise.stream(seed, "solver"), **known)
+
+
+def error(obj, s):
+    """NRMSE inside the scan, aligned as in the study's tables."""
+    region = comparison.scored_region([s.positions])
+    return scoring.headline(scoring.score(obj, s.obj, region, 1e-9))["nrmse"]
+
+
+def flat_level(s):
+    return np.sqrt(s.counts.sum() / len(s.counts) / (np.abs(s.probe) ** 2).sum())
+
+
+def flat(s):
+    return np.full_like(s.obj, flat_level(s))
+
+
+def canvas_of(problem, obj):
+    y, x = problem.origin.tolist()
+    return torch.as_tensor(obj[y : y + problem.shape[0], x : x + problem.shape[1]].copy())
+
+
+def noise_free(s):
+    """Counts and probe of the expectation at 1e8 photons per pattern, whatever the scene's own dose."""
+    factor = 1e8 / (s.counts.sum() / len(s.counts))
+    rate = simulate.expected_counts(s.obj, s.probe, s.positions)
+    return {"counts": np.rint(rate * factor).astype(np.int64), "probe": s.probe * np.float32(factor**0.5)}
+
+
+# Physics
+
+
+def test_noise_free_data_lead_to_the_truth(bright):
+    found = [error(solve(bright, **noise_free(bright), weight=0.0, iterations=n).obj, bright) for n in (10, 60, 300)]
+    assert found[0] > 2 * found[1] > 3 * found[2] and found[2] < 0.015
+
+
+def test_sub_pixel_positions_are_exact(bright):
+    """Truth is the minimum of the loss at fractional positions, not at rounded ones."""
+    data = noise_free(bright)
+    exact = poisson_map.Problem(positions=bright.positions, **data)
+    rounded = poisson_map.Problem(positions=np.rint(bright.positions), **data)
+    assert exact.losses(canvas_of(exact, bright.obj)).max() < 0.01
+    assert rounded.losses(canvas_of(rounded, bright.obj)).min() > 1
+    slope, worse = (float(p.gradient(canvas_of(p, bright.obj)).abs().max()) for p in (exact, rounded))
+    assert slope < 1e-3 * worse
+
+
+def test_fractional_positions_cost_no_accuracy(bright):
+    whole = replace(bright, positions=np.rint(bright.positions))
+    rate = simulate.expected_counts(whole.obj, whole.probe, whole.positions)
+    whole = replace(whole, counts=noise.draw_counts(rate, noise.stream(0, "noise/train")))
+    errors = [error(solve(s, weight=SETTINGS.weight, iterations=50).obj, s) for s in (bright, whole)]
+    assert errors[0] == pytest.approx(errors[1], rel=0.15)
+
+
+def test_probe_gradient_equals_autograd(bright):
+    problem = poisson_map.Problem(bright.counts[:40], bright.probe, bright.positions[:40])
+    canvas = canvas_of(problem, bright.obj) * 0.9
+    probe = problem.probe.clone().requires_grad_()
+    rate = forward.rate(canvas[None], problem.corners, forward.shift_probe(probe, problem.offsets)[None])
+    forward.poisson_nll(rate, problem.counts, network.FLOOR).sum().backward()
+    exact = problem.probe_gradient(canvas)
+    assert torch.allclose(probe.grad / 2, exact, atol=2e-3 * float(exact.abs().max()))  # torch: dL/dP* doubled
+
+
+def test_a_share_of_the_photons_comes_with_a_share_of_the_probe(bright):
+    whole = poisson_map.Problem(bright.counts, bright.probe, bright.positions)
+    kept = noise.thin(bright.counts, 0.3, noise.stream(0, "thinning"))
+    part = poisson_map.Problem(kept, bright.probe, bright.positions, 0.3)
+    assert part.start == pytest.approx(whole.start, rel=0.01) and part.photons == pytest.approx(0.3 * whole.photons)
+
+
+# Choice of weight and iterations
+
+
+def test_heldout_photons_choose_a_weight_better_than_the_smallest_and_the_largest():
+    dim = scene(300)
+    chosen = solve(dim)
+    assert chosen.weight > SMALLEST
+    largest = SETTINGS.weight * SETTINGS.weight_step**SETTINGS.weight_moves
+    fixed = [solve(dim, weight=w, iterations=SETTINGS.iterations).obj for w in (SMALLEST, largest)]
+    assert error(chosen.obj, dim) < 0.98 * min(error(obj, dim) for obj in fixed)
+    assert error(chosen.obj, dim) < 0.8 * error(flat(dim), dim)
+
+
+def test_the_weight_chosen_is_among_those_tried_and_none_beats_it_clearly(bright):
+    found = solve(bright)
+    losses = {weight: loss for weight, loss, _ in found.tried}
+    assert found.weight in losses and losses[found.weight] < 1.001 * min(losses.values())
+    assert 3 <= len(losses) <= 2 * SETTINGS.weight_moves + 2
+    ratios = np.diff(np.log(list(losses)))
+    assert ratios == pytest.approx(np.log(SETTINGS.weight_step))
+
+
+def test_watching_stops_when_the_heldout_loss_rises():
+    """With hardly a prior the noise of a dim scan is soon fitted; a bright one may go on for longer."""
+    settings = replace(SETTINGS, weight=SMALLEST, weight_moves=0, iterations=200)
+    steps = [solve(scene(dose), settings).tried[0][2] for dose in (1e3, 1e5)]
+    assert steps[0] < steps[1] < 200
+
+
+def test_a_run_shorter_than_the_interval_of_looks_has_a_look(bright):
+    found = solve(bright, replace(SETTINGS, iterations=2))
+    assert found.iterations > 0 and error(found.obj, bright) < error(flat(bright), bright)
+
+
+def test_iterations_can_be_ended_from_outside(bright):
+    problem, seen = poisson_map.Problem(bright.counts, bright.probe, bright.positions), []
+    poisson_map.minimise(problem, SETTINGS, 0.4, 50, stop=lambda i, obj: seen.append(i) or i == 3)
+    assert seen == [1, 2, 3]
+
+
+# Repeatability
+
+
+def test_the_same_stream_gives_the_same_bytes(bright):
+    settings = replace(SETTINGS, iterations=20, weight_moves=1)
+    first, again, other = (solve(bright, settings, seed) for seed in (1, 1, 2))
+    assert first.obj.tobytes() == again.obj.tobytes() and first.tried == again.tried
+    assert first.obj.tobytes() != other.obj.tobytes()
+
+
+def test_the_result_does_not_depend_on_the_block(bright, monkeypatch):
+    found, region = [], comparison.scored_region([bright.positions])
+    for block in (7, 32, 1000):
+        monkeypatch.setattr(poisson_map, "BLOCK", block)
+        found.append(solve(bright, weight=SETTINGS.weight, iterations=20).obj[region])
+    assert np.abs(found[0] - found[1]).max() < 1e-4 and np.abs(found[0] - found[2]).max() < 1e-4
+
+
+def test_truth_is_not_among_the_arguments():
+    known = ["counts", "probe", "positions", "shape", "settings", "rng", "weight", "iterations"]
+    assert list(inspect.signature(poisson_map.solve).parameters) == known
+
+
+# Edges
+
+
+def test_pixels_without_light_keep_the_flat_start(bright):
+    height, width = bright.obj.shape
+    found = solve(bright, shape=(height + 40, width + 13), weight=SETTINGS.weight, iterations=10)
+    assert found.obj.shape == (height + 40, width + 13) and found.obj.dtype == np.complex64
+    dark = np.ones(found.obj.shape, bool)
+    corners = np.rint(bright.positions).astype(int) - 32
+    for y, x in corners:
+        dark[y : y + 64, x : x + 64] = False
+    assert dark.sum() > 5000 and found.obj[dark] == pytest.approx(flat_level(bright), rel=1e-6)
+    lit = comparison.scored_region([bright.positions])
+    assert (np.abs(found.obj[lit] - flat_level(bright)) > 1e-3).mean() > 0.99
+
+
+# The probe
+
+
+def smooth_phase(probe):
+    y, x = (np.indices(probe.shape) - len(probe) / 2) / 12
+    return probe * np.exp(1j * (0.5 * x * y + 0.3 * np.exp(-(x**2) - y**2)))
+
+
+WRONG = {"defocus": lambda: zone_plate(80e-6), "aberration": lambda: smooth_phase(zone_plate())}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_refining_a_wrong_probe_finds_the_right_one(kind):
+    s = scene(1e5)
+    wrong = WRONG[kind]()
+    wrong = (wrong * np.linalg.norm(s.probe) / np.linalg.norm(wrong)).astype(np.complex64)
+    given = {"probe": wrong, "weight": SETTINGS.weight, "iterations": SETTINGS.iterations}
+    fixed, refined = (solve(s, replace(SETTINGS, refine_probe=on), **given) for on in (False, True))
+    losses = []
+    for found in (fixed, refined):
+        problem = poisson_map.Problem(s.counts, found.probe, s.positions)
+        losses.append(problem.losses(canvas_of(problem, found.obj)).mean())
+    assert losses[1] < 0.8 * losses[0] and error(refined.obj, s) < 0.5 * error(fixed.obj, s)
+    assert np.array_equal(fixed.probe, wrong)
+    likeness = [abs(np.vdot(probe, s.probe)) / np.linalg.norm(s.probe) ** 2 for probe in (wrong, refined.probe)]
+    assert 1 - likeness[1] < 0.2 * (1 - likeness[0])
+    assert np.linalg.norm(refined.probe) == pytest.approx(np.linalg.norm(wrong), rel=1e-3), "photons are the dose's"
+
+
+def test_refinement_wins_back_most_of_the_heldout_loss_of_a_wrong_probe(bright):
+    wrong = smooth_phase(bright.probe).astype(np.complex64)
+    cases = {"right": (bright.probe, False), "wrong": (wrong, False), "refined": (wrong, True)}
+    loss = {}
+    for name, (probe, on) in cases.items():
+        settings = replace(SETTINGS, refine_probe=on, weight_moves=0)
+        loss[name] = solve(bright, settings, probe=probe).tried[0][1]
+    assert loss["right"] < loss["refined"] < 0.5 * (loss["right"] + loss["wrong"])
+
+
+def test_refining_the_right_probe_does_little_harm(bright):
+    found = [error(solve(bright, replace(SETTINGS, refine_probe=on)).obj, bright) for on in (False, True)]
+    assert found[1] < 1.2 * found[0]

@@ -1,0 +1,63 @@
+"""Statistics against known answers: coverage, pairing, collapse."""
+
+import numpy as np
+import pytest
+
+from ptychodose import statistics
+
+
+def test_mean_and_spread_of_known_numbers():
+    made = statistics.summarise([1.0, 2.0, 3.0])
+    assert (made.mean, made.sd, made.runs) == (2.0, 1.0, 3)
+    assert statistics.summarise([4.0]) == statistics.Summary(4.0, None, 1)
+    for bad in ([], [1.0, np.nan]):
+        with pytest.raises(ValueError):
+            statistics.summarise(bad)
+
+
+def test_bootstrap_repeats_contains_the_mean_and_stays_inside_the_range():
+    values = [0.3, 0.1, 0.25, 0.2, 0.6]
+    made = statistics.bootstrap_mean(values, seed=1)
+    assert made == statistics.bootstrap_mean(values, seed=1)
+    assert min(values) <= made.low <= made.mean <= made.high <= max(values) and made.runs == 5
+    narrow = statistics.bootstrap_mean(values, seed=1, level=0.5)
+    assert made.low < narrow.low < narrow.high < made.high
+    same = statistics.bootstrap_mean([0.2, 0.2, 0.2], seed=1)
+    assert same.low == pytest.approx(0.2) and same.high == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("runs, coverage", [(3, 0.74), (5, 0.85), (7, 0.87), (20, 0.935)])
+def test_coverage_of_the_interval_is_what_the_module_says(runs, coverage):
+    rng = np.random.Generator(np.random.Philox(runs))
+    draws = [statistics.bootstrap_mean(rng.normal(size=runs), seed=i, draws=400) for i in range(1500)]
+    assert np.mean([made.low <= 0 <= made.high for made in draws]) == pytest.approx(coverage, abs=0.03)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95])
+def test_a_level_that_is_no_probability_is_refused(level):
+    with pytest.raises(ValueError, match="level"):
+        statistics.bootstrap_mean([1.0, 2.0], 0, level)
+
+
+def test_pairs_are_matched_by_run_not_by_place():
+    dense, baseline = {"a": 1.0, "b": 2.0, "d": 9.0}, {"b": 5.0, "c": 7.0, "a": 3.0}
+    assert statistics.paired(dense, baseline).tolist() == [-2.0, -3.0]
+    assert statistics.paired(dense, {}).shape == (0,)
+    assert statistics.ratio(dense, baseline) == pytest.approx(np.sqrt(1 / 3 * 2 / 5))
+    assert statistics.ratio(dense, {}) is None
+
+
+def test_pairing_removes_what_runs_share():
+    rng = np.random.Generator(np.random.Philox(0))
+    shared = rng.normal(size=7)
+    dense, baseline = dict(enumerate(shared - 0.1)), dict(enumerate(shared))
+    made = statistics.bootstrap_mean(statistics.paired(dense, baseline), 0)
+    assert made.high - made.low < 1e-9 and made.mean == pytest.approx(-0.1)
+
+
+@pytest.mark.parametrize(
+    "nrmse, flat, valid, lost",
+    [(0.2, 0.5, 1.0, False), (0.5, 0.5, 1.0, True), (0.9, 0.5, 1.0, True), (0.2, 0.5, 0.49, True), (9, None, 1, False)],
+)
+def test_a_run_no_better_than_flat_or_mostly_empty_has_collapsed(nrmse, flat, valid, lost):
+    assert statistics.collapsed(nrmse, flat, valid) is lost
