@@ -161,6 +161,12 @@ def test_training_lowers_the_error_on_the_scene_it_sees(example, monkeypatch):
     gains = [row["heldout_gain"] for row in history]
     assert gains[-1] < gains[0] - 1e-3 and min(gains) < 0 and len(said) == len(history)
     assert hybrid_training.heldout_gain(net, [example]) == pytest.approx(min(gains), abs=1e-6), "the best is kept"
+    problem = hybrid_training._awake(example)
+    lit = torch.clamp(problem.lit / problem.photons, max=1.0)
+    with torch.no_grad():
+        found = net(problem, example.start, 0)[-1]
+    before, after = (hybrid_training.relative_error(x, example.truth, lit) for x in (example.start, found))
+    assert float(torch.log(after / before)) == pytest.approx(2 * min(gains), abs=1e-5), "it is truth that is nearer"
 
 
 def test_training_is_repeatable(monkeypatch):

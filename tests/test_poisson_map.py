@@ -117,11 +117,23 @@ def test_the_weight_chosen_is_among_those_tried_and_none_beats_it_clearly(bright
     assert ratios == pytest.approx(np.log(SETTINGS.weight_step))
 
 
-def test_watching_stops_when_the_heldout_loss_rises():
+def test_watching_stops_when_the_heldout_loss_rises(monkeypatch):
     """With hardly a prior the noise of a dim scan is soon fitted; a bright one may go on for longer."""
     settings = replace(SETTINGS, weight=SMALLEST, weight_moves=0, iterations=200)
-    steps = [solve(scene(dose), settings).tried[0][2] for dose in (1e3, 1e5)]
-    assert steps[0] < steps[1] < 200
+    spent, gradient = [0], poisson_map.priors.gradient
+
+    def counted(*arguments):
+        spent[-1] += 1
+        return gradient(*arguments)
+
+    monkeypatch.setattr(poisson_map.priors, "gradient", counted)
+    best = []
+    for dose in (1e3, 1e5):
+        best.append(solve(scene(dose), settings).iterations)  # those of the final run, too, are among the spent
+        spent.append(0)
+    assert best[0] < best[1] < 200
+    beyond = [total - 2 * steps for total, steps in zip(spent, best, strict=False)]
+    assert all(0 <= more <= poisson_map.STALE * poisson_map.EVERY for more in beyond)
 
 
 def test_a_run_shorter_than_the_interval_of_looks_has_a_look(bright):

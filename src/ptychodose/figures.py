@@ -83,18 +83,19 @@ def curves(
     (`histories`: rows of pattern_visits, heldout_loss)."""
     figure = Figure(figsize=(9.6, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for colour, (name, row) in zip(COLOURS, arms.items(), strict=False):
+    colours = dict(zip(dict.fromkeys([*arms, *histories]), COLOURS * 4, strict=False))  # an arm's is the same in both
+    for name, row in arms.items():
         values = [np.nan if value is None else value for value in row["correlation"]]
-        left.plot(row["frequency"], values, color=colour, label=name)
+        left.plot(row["frequency"], values, color=colours[name], label=name)
     left.axhline(0.5, color="black", lw=0.8, ls=":")
     if bound is not None:
         left.plot(*bound, color="black", lw=1.2, ls="--", label="limit without prior knowledge (Cramér–Rao)")
     left.set(xlabel="spatial frequency (of Nyquist)", ylabel="Fourier ring correlation", ylim=(-0.1, 1.05), xlim=(0, 1))
     left.legend(fontsize=8)
-    for colour, (name, rows) in zip(COLOURS[1:], histories.items(), strict=False):
+    for name, rows in histories.items():
         visits = [row["pattern_visits"] for row in rows]
-        right.plot(visits, [row["heldout_loss"] for row in rows], "o-", ms=3, color=colour, label=name)
-    right.set(xlabel="pattern visits", ylabel="mean log NRMSE of unseen procedural objects")
+        right.plot(visits, [row["heldout_loss"] for row in rows], "o-", ms=3, color=colours[name], label=name)
+    right.set(xlabel="pattern visits", ylabel="log NRMSE, unseen procedural objects")
     right.legend(fontsize=8)
     return figure
 
