@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ptychodose import figures, machine, params, progress, sweep, sweep_figures, sweep_rows, sweep_table
+from ptychodose import figures, machine, params, progress, sweep, sweep_figures, sweep_gallery, sweep_rows, sweep_table
 from ptychodose.dvc_queue import DvcQueue, untracked
 from ptychodose.errors import StudyError
 from ptychodose.files import write_json
@@ -120,12 +120,34 @@ def draw(_: argparse.Namespace) -> int:
             f"no {BENCH}" if not bench else "" if star else "no runs of the star",
         ),
     }
+    centre = _centre_objects(rows)
+    wanted["gallery.png"] = (
+        lambda: sweep_gallery.gallery(*centre),
+        "" if centre[0] else "its experiments are not in this clone",
+    )
     for name, (make, missing) in wanted.items():
         if not missing:
             figures.save(make(), FOLDER / name)
         print(FOLDER / name, f"skipped: {missing}" if missing else "drawn")
     print("next: python src/sweep.py readme --write")
     return 0
+
+
+def _centre_objects(rows: list[sweep_rows.Row]) -> tuple[dict[float, sweep_gallery.Images], dict[float, float]]:
+    """Objects and photons per pixel by dose, of the star's centre runs whose experiments this clone still has."""
+    queue, study = DvcQueue(), params.load()
+    refs, mine = queue.finished(), sweep_rows.latest(rows, "star")
+    seeds = [study.seed_of(source) for source in ("object", "noise", "network")]
+    images: dict[float, sweep_gallery.Images] = {}
+    photons: dict[float, float] = {}
+    for run in sweep.star(study):
+        name = run.name(mine[0].code) if mine else ""
+        if [run.seed_object, run.seed_noise, run.seed_network] == seeds and name in refs:
+            details = queue.details(refs[name])
+            region = slice(*details["region"][0]), slice(*details["region"][1])
+            images[run.dose] = sweep_gallery.objects(queue.show(refs[name], "dvc.lock"), region)
+            photons[run.dose] = details["photons_per_pixel"]
+    return images, photons
 
 
 def table(_: argparse.Namespace) -> int:

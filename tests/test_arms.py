@@ -25,7 +25,7 @@ def test_a_restored_network_predicts_the_same_bits(tmp_path):
     corners = torch.tensor([[[0, 0], [3, 5]]])
     probes = torch.polar(torch.ones(1, 2, 64, 64), torch.zeros(1, 2, 64, 64))
     counts = torch.poisson(torch.full((1, 2, 64, 64), 2.0), generator=torch.Generator().manual_seed(1))
-    batch = network.Batch(corners, probes, counts, (67, 69), 0.9)
+    batch = network.Batch(corners, probes, counts, (67, 69), torch.full((1, 1, 1), 0.9))
     with torch.no_grad():
         assert torch.equal(net(batch)[-1], restored(batch)[-1])
 

@@ -25,9 +25,9 @@ PEERS = {  # NRMSE at 1e3 and 1e5 as reported beside the workload
     "prototype, MAP": (0.114, 0.0165),
     "prototype, hybrid": (0.110, 0.0165),
 }
-AIMS = {  # largest NRMSE and smallest phase SSIM at 1e3 and 1e5; dense is trained for less than half of its budget
+AIMS = {  # largest NRMSE, smallest phase SSIM (0: none set) at 1e3 and 1e5; dense has less than half of its budget
     "map": ((0.114, 0.0165), (0.84, 0.994)),
-    "hybrid": ((0.110, 0.0165), (0.84, 0.994)),
+    "hybrid": ((0.110, 0.0165), (0, 0)),
     "dense": ((0.235, 0.165), (0, 0)),
 }
 MARGINS = (0.10, 0.15)  # NRMSE of baseline less that of dense
@@ -169,7 +169,7 @@ def table(tmp_path_factory):
     def row(obj, data, *others):
         own = score(obj, data, *others)
         theirs = yardstick.evaluate(obj, data.obj, *data.positions.T, register=False)
-        if obj.std() > 0:  # a constant is not aligned here, but is there
+        if (obj != obj[0, 0]).any():  # a constant is not aligned here, but is there
             assert theirs["nrmse"] == pytest.approx(own["nrmse"], rel=0.02), "two independent implementations agree"
         return {**own, "theirs": (theirs["nrmse"], theirs["phase_ssim"])}
 

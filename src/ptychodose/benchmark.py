@@ -135,7 +135,9 @@ def _rows(data: Measured, trained: Mapping[str, tuple[nn.Module, float]], params
         objects[name] = reconstructors.run(name, data.counts, data.probe, data.positions, shape, params, rng, objects)
         seconds = time.process_time() - started
         start = getattr(reconstructors.REGISTRY[name], "start", None)
-        rows[name] = _row(objects[name], data, region, seconds + (rows[start]["seconds"] if start else 0.0), 0.0)
+        rows[name] = _row(
+            objects[name], data, region, seconds + (rows[start]["seconds"] if start in rows else 0.0), 0.0
+        )
     return rows
 
 

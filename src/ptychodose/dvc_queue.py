@@ -78,10 +78,14 @@ class DvcQueue:
         refs = self._run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
         return {ref.rsplit("/", 1)[1]: ref for ref in refs if re.fullmatch(r"refs/exps/\w\w/\w{38}/[^/]+", ref)}
 
+    def show(self, ref: str, path: str) -> str:
+        """A text file of an experiment."""
+        return self._run("git", "show", f"{ref}:{path}")
+
     def details(self, ref: str) -> dict[str, Any]:
         """metrics/details.json of an experiment. Nothing is checked out."""
         try:
-            document = json.loads(self._run("git", "show", f"{ref}:{RESULT}"))
+            document = json.loads(self.show(ref, RESULT))
         except ValueError:
             document = None
         if not isinstance(document, dict):

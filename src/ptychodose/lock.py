@@ -54,14 +54,15 @@ def locked_files(uncached: set[str]) -> list[Locked]:
             if not md5.endswith(".dir"):
                 found.append(Locked(stage, path, md5, None if path in uncached else cache_path(md5)))
                 continue
-            found += [Locked(stage, f"{path}/{name}", sub, cache_path(sub)) for name, sub in _listing(path, md5)]
+            found += [Locked(stage, f"{path}/{name}", sub, cache_path(sub)) for name, sub in listing(path, md5)]
     return found
 
 
-def _listing(path: str, md5: str) -> list[tuple[str, str]]:
-    listing = cache_path(md5)
+def listing(path: str, md5: str) -> list[tuple[str, str]]:
+    """Names and MD5s of the files in a folder out, from DVC's listing of it. Raises StudyError when unusable."""
+    source = cache_path(md5)
     try:
-        data = listing.read_bytes()
+        data = source.read_bytes()
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
             raise ValueError("its MD5 does not match its name")
         return [(str(row["relpath"]), str(row["md5"])) for row in json.loads(data)]

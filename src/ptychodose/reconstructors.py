@@ -70,13 +70,16 @@ def run(
     Raises StudyError when the result is not an object of `shape`.
     """
     entry, known = REGISTRY[name], found or {}
+    given = counts.copy(), probe.copy(), positions.copy()  # no arm may change what the next one sees
     if isinstance(entry, Refinement):
         start = known.get(entry.start)
+        if start is None and entry.start not in REGISTRY:
+            raise StudyError(f"reconstructor {name}: starts from {entry.start!r}, which is not in the registry")
         if start is None:
             start = run(entry.start, counts, probe, positions, shape, params, rng)
-        obj = entry.improve(start, counts, probe, positions, params, rng)
+        obj = entry.improve(start.copy(), *given, params, rng)
     else:
-        obj = entry(counts, probe, positions, shape, params, rng)
+        obj = entry(*given, shape, params, rng)
     if not isinstance(obj, np.ndarray) or obj.shape != tuple(shape):
         raise StudyError(f"reconstructor {name}: returned {getattr(obj, 'shape', type(obj).__name__)}, not {shape}")
     return obj.astype(np.complex64)

@@ -66,7 +66,7 @@ class OwnScan:
         """At most `settings.judged_patterns` patterns in groups spread over the strip, all their photons seen."""
         number = max(1, self.settings.judged_patterns // self.size)
         chosen = np.unique(np.linspace(0, len(self.judge.groups) - 1, number).round().astype(int))
-        parts = np.array_split(chosen, max(1, chosen.size * self.size // 32))
+        parts = np.array_split(chosen, min(len(chosen), max(1, chosen.size * self.size // 32)))
         return [self._batch(self.judge, part, 1.0, None) for part in parts]
 
     def _batch(
