@@ -11,6 +11,10 @@ import pytest
 
 from study import Study, clone, fresh
 
+ROWS = {"flat", "oracle", "baseline", "dense", "sparse", "own", "cnn", "dense_thinned"}
+ROWS |= {"map", "map_sparse", "map_thinned", "hybrid"}
+SPARE = ("baseline", "sparse", "own", "cnn")
+
 pytestmark = pytest.mark.slow
 
 
@@ -38,26 +42,41 @@ def digests(made, *names):
 def test_results_have_the_documented_shape(finished):
     document = json.loads((finished.folder / "metrics/compare.json").read_text())
     totals = {"dose_requested", "dose_measured", "photons_per_pixel"}
-    assert set(document) == totals | {"flat", "oracle", "baseline", "dense"}
+    assert set(document) == totals | ROWS
     assert all(set(document[arm]) == {"nrmse", "phase_ssim", "frc50"} for arm in set(document) - totals)
     assert document["oracle"]["nrmse"] < 1e-6 and document["oracle"]["phase_ssim"] > 0.999
     details = json.loads((finished.folder / "metrics/details.json").read_text())["arms"]
-    assert details["oracle"]["deviance"] < details["dense"]["deviance"] < details["flat"]["deviance"]
+    deviances = [details[arm]["deviance"] for arm in ("oracle", "hybrid", "dense", "flat")]
+    assert deviances == sorted(deviances) and len(set(deviances)) == 4
+    assert details["map_sparse"]["view"] == "sparse" and 0 < details["map_thinned"]["share"] < 0.5
+    assert details["map"]["aligned"]["nrmse"] < details["map_thinned"]["aligned"]["nrmse"], "fewer photons, more error"
+
+
+def test_the_limit_stands_beside_every_comparison(finished):
+    details = json.loads((finished.folder / "metrics/details.json").read_text())
+    dose, dense = details["dose_measured"], details["limit"]["views"]["dense"]
+    assert dense["photons_per_pixel_per_dose"] * dose == pytest.approx(details["photons_per_pixel"], rel=0.1)
+    assert dense["crb"]["nrmse"] < details["limit"]["views"]["sparse"]["crb"]["nrmse"]
+    said = finished.study("answer").stdout
+    assert "limit, dense" in said and "dense : baseline" in said
+    half = details["map"]["half_data"]
+    assert 0 < half["area"] <= 1 and {"1/7", "half_bit", "one_bit"} <= set(half)
 
 
 def test_print_and_manifests_of_training_agree_with_the_disk(finished):
     log = (finished.folder.parent / "repro.log").read_text()
     joined = json.loads((finished.folder / "data/training_manifest.json").read_text())
-    assert [job["arm"] for job in joined["jobs"]] == ["baseline", "dense"] and joined["skipped"] == []
+    assert [job["arm"] for job in joined["jobs"]] == ["baseline", "dense", "sparse", "own", "cnn"]
+    assert joined["skipped"] == []
     for job in joined["jobs"]:
         own = json.loads((finished.folder / f"data/bundles/{job['arm']}/training_manifest.json").read_text())
         path = finished.folder / job["result"]["bundle_path"]
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         assert own["jobs"] == [job] and job["result"]["bundle_sha256"] == digest
         assert job["result"]["bundle_size_bytes"] == path.stat().st_size
-        assert re.search(rf"SHA256 \[{job['arm']}, dose 10000\]: {digest}\n", log)
+        assert re.search(rf"SHA256 \[{job['arm']}\]: {digest}\n", log)
         assert f": {path.stat().st_size} bytes\n" in log
-    assert joined["jobs"][0]["result"]["pattern_visits"] == joined["jobs"][1]["result"]["pattern_visits"]
+    assert len({job["result"]["pattern_visits"] for job in joined["jobs"]}) == 1
 
 
 def test_verify_passes_and_a_second_repro_does_nothing(finished):
@@ -77,12 +96,38 @@ def test_twice_from_nothing_gives_the_same_bytes(finished, tmp_path):
 
 
 def test_training_never_reads_the_truth(copied):
-    before = digests(copied, "data/bundles/dense/wts.h5.zip", "data/bundles/baseline/wts.h5.zip")
+    arms = ("dense", "baseline", "own")
+    names = [*(f"data/bundles/{arm}/wts.h5.zip" for arm in arms), "data/map/map.h5"]
+    before = digests(copied, *names)
     (copied.folder / "data/simulated/truth.h5").unlink()
-    for arm in ("dense", "baseline"):
+    for arm in arms:
         shutil.rmtree(copied.folder / f"data/bundles/{arm}")
         copied.run("python", "src/train.py", arm)
-    assert digests(copied, "data/bundles/dense/wts.h5.zip", "data/bundles/baseline/wts.h5.zip") == before
+    copied.run("python", "src/reconstruct_map.py")
+    assert digests(copied, *names) == before
+
+
+def test_a_change_of_dose_keeps_the_networks_of_procedural_objects(copied):
+    done = copied.dvc("repro", "--dry", "compare").stdout
+    assert "Running" not in done
+    copied.edit("params.yaml", {"dose": 3000})
+    done = copied.dvc("repro", "--dry", "compare").stdout
+    for stage in ("generate", "overlap", "train_own", "reconstruct_map", "compare"):
+        assert f"Running stage '{stage}'" in done
+    for stage in ("probe", "train_baseline", "train_dense", "train_sparse", "train_cnn", "limit"):
+        assert f"Running stage '{stage}'" not in done
+
+
+@pytest.mark.parametrize("size", [16, 0])
+def test_group_size_is_one_parameter(copied, size):
+    copied.edit(
+        "params.yaml", {"train_dense": {"group_size": size}, **{f"train_{arm}": {"view": None} for arm in SPARE}}
+    )
+    copied.dvc("repro")
+    details = json.loads((copied.folder / "metrics/details.json").read_text())["arms"]
+    assert details["dense"]["group_size"] == size
+    assert details["dense"]["aligned"]["nrmse"] < details["flat"]["aligned"]["nrmse"]
+    assert not set(SPARE) & set(details)
 
 
 def flip(path):
