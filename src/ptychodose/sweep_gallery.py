@@ -55,7 +55,7 @@ def gallery(runs: Mapping[float, Images], photons: Mapping[float, float]) -> Fig
             phase = phase_beside(align(runs[dose][name], target).image, target)
             drawn = axes.imshow(phase, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
     for axes, dose in zip(grid[0], doses, strict=True):
-        axes.set_title(f"{dose:,.0f}\n({photons[dose]:,.3g} per px)", fontsize=9)
+        axes.set_title(f"{dose:,.0f}\n({photons[dose]:,.{0 if photons[dose] >= 10 else 1}f} per px)", fontsize=9)
     figure.colorbar(drawn, ax=list(grid.ravel()), shrink=0.5, pad=0.01, label="phase (rad)")
     figure.suptitle("photons per pattern (per object pixel)", fontsize=10)
     return figure
