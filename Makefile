@@ -6,7 +6,7 @@ STAMP := .venv/.made-from-lock
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro sweep hybrid bench verify test test-fast lint sweep
+.PHONY: help setup repro sweep hybrid bench verify test test-fast soak lint
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: setup  ## run all tests that CI runs (fast and slow)
 
 test-fast: setup  ## run the fast tests (under 3 minutes)
 	OMP_NUM_THREADS=1 python -m pytest -m "not soak and not slow"
+
+soak: setup  ## run the long tests of a release (hours): 20 kills a stage, fuzzing, determinism -> metrics/soak.json
+	OMP_NUM_THREADS=1 python -m pytest -m soak
 
 lint: setup  ## lint, format check, types
 	ruff check . && ruff format --check . && mypy
