@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ptychodose import arms, comparison, cxi, figures, manifest, params, scoring, views
+from ptychodose import arms, comparison, cxi, figures, isa, manifest, params, scoring, views
 from ptychodose.files import atomic_folder, write_json
 from ptychodose.h5 import read_arrays, write_arrays
 from ptychodose.settings import Params
 from ptychodose.stage import run
 from ptychodose.testscan import Scan
+from ptychodose.training_manifest import read_training_manifest
 
 TEST, TRUTH, VIEWS = Path("data/simulated/test.cxi"), Path("data/simulated/truth.h5"), Path("data/views")
 MAP, LIMIT = Path("data/map"), Path("data/limit")
@@ -76,7 +77,8 @@ def _training_manifest(study: Params) -> dict:
     for arm in study.arms():
         folder = Path("data/bundles") / arm
         manifest.check_inputs(f"train_{arm}", [folder])
-        documents[arm] = json.loads((folder / "training_manifest.json").read_text(encoding="utf-8"))
+        remedy = f"run `dvc checkout {folder}` or `dvc repro train_{arm}`"
+        documents[arm] = read_training_manifest(folder / "training_manifest.json", remedy, arm)
     return comparison.join_manifests(documents)
 
 
@@ -125,4 +127,4 @@ def _history(arm: str) -> list[dict[str, float]]:
 
 
 if __name__ == "__main__":
-    run("compare", main)
+    run("compare", main, lambda: isa.pins(params.load().train))

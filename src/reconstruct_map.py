@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ptychodose import comparison, cxi, frc, noise, params, poisson_map, testscan, views
+from ptychodose import comparison, cxi, frc, isa, noise, params, poisson_map, testscan, views
 from ptychodose.files import atomic_folder, write_json
 from ptychodose.h5 import write_arrays
 from ptychodose.manifest import check_inputs, environment, write_stage_manifest
@@ -76,4 +76,4 @@ def _half_data(test: testscan.Scan, study: Params, weight: float) -> dict:
 
 
 if __name__ == "__main__":
-    run("reconstruct_map", main)
+    run("reconstruct_map", main, lambda: isa.pins(params.load().train))

@@ -1,36 +1,15 @@
-"""Everything that is not a stage: python src/study.py {verify|answer|benchmark}."""
+"""Everything that is not a stage: python src/study.py {verify|answer|benchmark|crate}."""
 
 import argparse
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
-from ptychodose import answer, benchmark, params, verify
+from ptychodose import answer, params, verify_command
 from ptychodose.errors import StudyError
 from ptychodose.files import write_json
 from ptychodose.stage import ROOT
-
-
-def show_verify(options: argparse.Namespace) -> int:
-    """Re-read every artifact; exit status 0 only if all hold."""
-    if options.sha256sums:
-        print(verify.sha256sums(), end="")
-        return 0
-    findings = verify.verify()
-    bad = [finding for finding in findings if finding.kind != verify.OK]
-    if options.json:
-        print(json.dumps({"ok": not bad, "findings": [asdict(f) for f in findings]}, indent=1))
-        return int(bool(bad))
-    for finding in findings if options.verbose else bad:
-        print(f"{finding.kind:9} {finding.path}: {finding.detail}")
-    files = len({finding.path for finding in findings})
-    if bad:
-        print(f"NOT verified: {len(bad)} findings in {files} files; `dvc checkout` or `dvc pull` may restore them")
-    else:
-        print(f"verified: {files} files equal manifest.json, dvc.lock and their cache objects")
-    return int(bool(bad))
 
 
 def show_answer(_: argparse.Namespace) -> int:
@@ -51,6 +30,8 @@ def _details() -> dict:
 
 def run_benchmark(options: argparse.Namespace) -> int:
     """Train and run every arm on a family of files; write the scores as JSON."""
+    from ptychodose import benchmark  # torch takes seconds to load, which no other verb should pay
+
     result = benchmark.run(options.data, options.family, params.load())
     write_json(options.json, result)
     for dose, rows in result.items():
@@ -64,6 +45,15 @@ def run_benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
+def write_crate(options: argparse.Namespace) -> int:
+    """Describe the study as an RO-Crate."""
+    from ptychodose import crate  # its library takes half a second to load, which no other verb should pay
+
+    number = crate.write(options.out, options.with_data)
+    print(f"written: {options.out}, {number} files {'copied' if options.with_data else 'named by path and SHA256'}")
+    return 0
+
+
 def _path(text: str) -> Path:
     """A path as typed, made absolute before this program goes to its own folder."""
     return Path(text).absolute()
@@ -74,17 +64,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python src/study.py", description=__doc__)
     verbs = parser.add_subparsers(title="verbs", required=True)
     check = verbs.add_parser("verify", help="compare every artifact with manifest.json, dvc.lock and the cache")
-    kind = check.add_mutually_exclusive_group()
-    kind.add_argument("--json", action="store_true", help="print findings as JSON")
-    kind.add_argument("--sha256sums", action="store_true", help="print the manifest for `sha256sum -c`")
-    kind.add_argument("--verbose", action="store_true", help="list intact files too")
-    check.set_defaults(run=show_verify)
+    verify_command.add_options(check)
     verbs.add_parser("answer", help="print the table of the last comparison").set_defaults(run=show_answer)
     bench = verbs.add_parser("benchmark", help="train and run every arm on files <family>_d<dose>_{train,test}.npz")
     bench.add_argument("--data", type=_path, required=True, metavar="DIR", help="folder of the files")
     bench.add_argument("--family", required=True, help="the files' first part, e.g. nat")
     bench.add_argument("--json", type=_path, required=True, metavar="OUT", help="where the scores go")
     bench.set_defaults(run=run_benchmark)
+    made = verbs.add_parser("crate", help="describe files, stages, parameters and software as an RO-Crate")
+    made.add_argument("--out", type=_path, default=ROOT / "crate", metavar="DIR", help="folder to write (crate/)")
+    made.add_argument("--with-data", action="store_true", help="copy the files into it")
+    made.set_defaults(run=write_crate)
     options = parser.parse_args(sys.argv[1:] or ["--help"])
     os.chdir(ROOT)
     try:

@@ -1,6 +1,6 @@
 """Stages `train_*`: one physics-informed network each.
 
-    python src/train.py {baseline|dense|sparse|own|cnn} [--dry-run]
+    python src/train.py {baseline|dense|sparse|own|cnn} [--dry-run] [--checkpoint SECONDS]
 
 The arms share `train:` of params.yaml and differ in one line. All but `own` learn from procedural objects under the
 study's probe, at all doses at once; `own` learns from the counts of the study's training scan. No truth of the study
@@ -9,27 +9,31 @@ is read here.
 
 import argparse
 import csv
+from dataclasses import asdict
 from math import isqrt
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from ptychodose import bundle, cxi, params, scan, sources, training, views
+from ptychodose import bundle, checkpoint, cxi, isa, params, scan, sources, training, views
+from ptychodose.checkpoint import Checkpoint
 from ptychodose.errors import StudyError
 from ptychodose.files import atomic_folder, sha256_file, write_json
 from ptychodose.groups import Patterns
 from ptychodose.h5 import read_arrays
 from ptychodose.manifest import check_inputs, environment, write_stage_manifest
 from ptychodose.settings import Arm, Params
-from ptychodose.stage import run
+from ptychodose.stage import ROOT, run
 
 DATA, PROBE, BUNDLES = Path("data/simulated/train.cxi"), Path("data/probe.h5"), Path("data/bundles")
 ARMS = ("baseline", "dense", "sparse", "own", "cnn")
 
 
-def main(arm_name: str, dry_run: bool) -> None:
+def main(arm_name: str, dry_run: bool, seconds: float) -> None:
     """Train one arm -> data/bundles/<arm>/{wts.h5.zip, history.csv, training_manifest.json}."""
     study = params.load()
+    torch.set_num_threads(study.train.threads)  # of the whole process, so that its record says what was used
     arm, out = study.arms()[arm_name], BUNDLES / arm_name
     inputs = [DATA, Path(f"data/views/{arm.view}.h5")] if arm_name == "own" else [PROBE]
     job = {"arm": arm_name, "C": arm.group_size, "gridsize": _gridsize(arm_name, arm), **_taught_by(study, arm_name)}
@@ -37,9 +41,10 @@ def main(arm_name: str, dry_run: bool) -> None:
         print(f"would train {arm_name}: groups of {arm.group_size} from {', '.join(map(str, inputs))} -> {out}/")
         return
     reason = _skipped(study, arm_name, arm, inputs)
+    kept = _checkpoint(study, arm_name, inputs, seconds) if reason is None else None
     with atomic_folder(out) as folder:
         if reason is None:
-            result = _train(study, arm_name, arm, folder, out, inputs)
+            result = _train(study, arm_name, folder, inputs, kept)
             document = {"jobs": [{**job, "status": "success", "result": result}], "skipped": []}
         else:
             document = {"jobs": [], "skipped": [{**job, "reason": reason}]}
@@ -51,6 +56,8 @@ def main(arm_name: str, dry_run: bool) -> None:
         parameters={"seed": study.seed_of("network"), "train": study.train, "arm": arm, "overlap": study.overlap},
         environment=environment(),
     )
+    if kept is not None:
+        kept.clear()
     _announce(document)
 
 
@@ -80,11 +87,19 @@ def _skipped(study: Params, arm_name: str, arm: Arm, inputs: list[Path]) -> str 
     return None
 
 
-def _train(study: Params, arm_name: str, arm: Arm, folder: Path, out: Path, inputs: list[Path]) -> dict:
-    """Train and write bundle and history into `folder`, to be renamed to `out`."""
+def _checkpoint(study: Params, arm_name: str, inputs: list[Path], seconds: float) -> Checkpoint:
+    """Where this very training keeps its state, whatever of code, inputs, parameters and environment matters."""
+    code = [Path(__file__).relative_to(ROOT), *sorted(Path("src/ptychodose").glob("*.py"))]
+    parameters = {"arm": arm_name, "study": asdict(study), "environment": environment()}
+    return Checkpoint(f"train_{arm_name}", checkpoint.key(inputs, code, parameters), seconds)
+
+
+def _train(study: Params, arm_name: str, folder: Path, inputs: list[Path], kept: Checkpoint | None) -> dict:
+    """Train and write bundle and history into `folder`, to be renamed to the arm's."""
+    arm, out = study.arms()[arm_name], BUNDLES / arm_name
     source, size = _own_scan(study, arm, inputs[1]) if arm_name == "own" else _procedural(study, arm)
     spec = training.architecture(study.train, arm.architecture)
-    trained = training.train(source, spec, study.train, study.seed_of("network"))
+    trained = training.train(source, spec, study.train, study.seed_of("network"), kept)
     meta = {
         "architecture": trained.network.spec,
         "group_size": arm.group_size,
@@ -150,5 +165,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("arm", choices=ARMS)
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained, do nothing")
+    parser.add_argument(
+        "--checkpoint", type=float, default=30, metavar="SECONDS", help="keep the state this often (default 30)"
+    )
     options = parser.parse_args()
-    run(f"train_{options.arm}", lambda: main(options.arm, options.dry_run))
+    run(
+        f"train_{options.arm}",
+        lambda: main(options.arm, options.dry_run, options.checkpoint),
+        lambda: isa.pins(params.load().train),
+    )

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import torch
 
-from ptychodose import bundle, hybrid_bundle, hybrid_training, params, unseen
+from ptychodose import bundle, checkpoint, hybrid_bundle, hybrid_training, params, unseen
+from ptychodose.checkpoint import Checkpoint
 from ptychodose.files import atomic_folder, write_json
 from ptychodose.manifest import environment
 from ptychodose.stage import run
+
+CHECKPOINT_SECONDS = 60
 
 
 def main() -> None:
@@ -21,7 +24,10 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
     settings, out = study.train_hybrid, Path(study.train_hybrid.bundle)
-    net, history = hybrid_training.train(settings, study.reconstruct_map)
+    code = sorted(Path("src/ptychodose").glob("*.py"))
+    parameters = {"hybrid": asdict(settings), "map": asdict(study.reconstruct_map), "environment": environment()}
+    kept = Checkpoint("train_hybrid", checkpoint.key([], code, parameters), CHECKPOINT_SECONDS)
+    net, history = hybrid_training.train(settings, study.reconstruct_map, checkpoint=kept)
     net.eval()
     with atomic_folder(out.parent) as folder:
         meta = {"architecture": net.spec, "training": asdict(settings), "start": asdict(study.reconstruct_map)}
@@ -35,6 +41,7 @@ def main() -> None:
         job = {"arm": "hybrid", "status": "success", **meta, "result": result}
         write_json(folder / hybrid_bundle.MANIFEST, {"jobs": [job], "skipped": []})
         write_json(folder / "unseen.json", unseen.compare(net, study.reconstruct_map))
+    kept.clear()
     print(f"bundle: {out} ({size} bytes)\nSHA256: {sha256}\nnext: git add {out.parent} && dvc repro compare")
 
 

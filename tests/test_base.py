@@ -104,6 +104,9 @@ def test_a_recipe_repeats_with_its_seed_and_names_a_bad_key(tmp_path):
     first, again = (base.load(settings, noise.stream(4, "object")).obj for _ in range(2))
     other = base.load(settings, noise.stream(5, "object")).obj
     assert (first == again).all() and (first != other).any()
+    path.write_text(text.replace("size: 64", "size: 63"))
+    with pytest.raises(StudyError, match=r"63 is not one of 64, 128; did you mean"):
+        base.load(settings, noise.stream(4, "object"))
     path.write_text(text + "colums: 3\n")
     with pytest.raises(StudyError, match="'columns'"):
         base.load(settings, noise.stream(4, "object"))

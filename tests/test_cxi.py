@@ -136,3 +136,30 @@ def test_truncated_and_absent(path, tmp_path):
     for name in (path, tmp_path / "absent.cxi"):
         with pytest.raises(StudyError, match="not a readable HDF5"), cxi.dataset(name):
             pass
+
+
+class _Unreadable:
+    """Counts on a failing disk."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, _):
+        raise OSError("Can't read data\n(filter returned failure)")
+
+
+def test_counts_that_cannot_be_read_are_one_line(path):
+    with pytest.raises(StudyError, match=r"train\.cxi: counts not readable.*dvc repro generate") as caught:
+        cxi.measured_dose(path, header(), _Unreadable())
+    assert str(caught.value).isprintable()
+
+
+def test_a_dose_that_is_no_number_equals_nothing(path):
+    with pytest.raises(StudyError, match="changed after"):
+        cxi.measured_dose(path, dataclasses.replace(header(), dose_measured=np.nan), counts())
+
+
+def test_units_stay_out_of_the_heap_on_which_hdf5_can_hang(path):
+    assert b"GCOL" not in path.read_bytes()
+    with h5py.File(path) as file:
+        assert file["entry_1/instrument_1/detector_1/distance"].attrs["units"] == b"m"

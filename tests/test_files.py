@@ -74,3 +74,20 @@ def test_sha256_of_a_known_text(tmp_path):
     path.write_bytes(b"abc")
     assert files.sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert isinstance(path, Path)
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_spared(tmp_path):
+    dead = os.fork()
+    if dead == 0:
+        os._exit(0)
+    os.waitpid(dead, 0)
+    alive = os.getppid()
+    for pid in (dead, alive):
+        (tmp_path / f".a.json.{pid}.tmp").write_text("half")
+        (tmp_path / "sub" / f".out.{pid}.tmp").mkdir(parents=True)
+        (tmp_path / "sub" / f".out.{pid}.tmp" / "part").write_text("half")
+    (tmp_path / ".notes.tmp").write_text("somebody's")
+    files.remove_stale(tmp_path)
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert left == [f".a.json.{alive}.tmp", ".notes.tmp", f"sub/.out.{alive}.tmp/part"]
+    files.remove_stale(tmp_path / "absent")

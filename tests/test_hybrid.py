@@ -188,8 +188,9 @@ def test_training_is_repeatable(monkeypatch):
 def save(folder, spec=SPEC, **changes):
     """A bundle and its training manifest, which `changes` may spoil."""
     weights = {name: tensor.numpy() for name, tensor in build().state_dict().items()}
-    sha256, _ = bundle.save(folder / "wts.h5.zip", {"architecture": spec}, weights)
-    document = {"jobs": [{"result": {"bundle_sha256": sha256, **changes}}]}
+    sha256, size = bundle.save(folder / "wts.h5.zip", {"architecture": spec}, weights)
+    result = {"bundle_path": "data/hybrid/wts.h5.zip", "bundle_sha256": sha256, "bundle_size_bytes": size, **changes}
+    document = {"jobs": [{"arm": "hybrid", "result": result}], "skipped": []}
     (folder / hybrid_bundle.MANIFEST).write_text(json.dumps(document))
     return folder / "wts.h5.zip"
 
@@ -216,7 +217,9 @@ def test_a_bundle_of_another_digest_is_refused(tmp_path):
     refused(path, "missing.*git restore")
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"jobs": []}', '{"jobs": [{"result": {}}]}', "\xff"])
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "[]", '{"jobs": [], "skipped": []}', '{"jobs": [{"result": {}}]}', "\xff"]
+)
 def test_a_missing_or_foreign_manifest_is_refused(tmp_path, text):
     path = save(tmp_path)
     record = tmp_path / hybrid_bundle.MANIFEST

@@ -84,3 +84,29 @@ def test_damaged_manifests_are_one_line(text):
         manifest.check_inputs("generate", [])
     with pytest.raises(StudyError, match="not found"):
         manifest.check_inputs("overlap", [])
+
+
+@pytest.mark.parametrize(
+    "stages, words",
+    [
+        (None, "no stages"),
+        ([], "no stages"),
+        ({"generate": {}}, "no stages"),
+        ({"generate": ["a"]}, "'a' is no file"),
+        ({"generate": [{"path": "../a", "bytes": 1}]}, "'../a' is not a path inside the study"),
+        ({"generate": [{"path": "a", "bytes": 1, "sha256": "0" * 64}]}, "no SHA256"),
+    ],
+)
+def test_damaged_joined_manifests_are_one_line(stages, words):
+    write("manifest.json", json.dumps({"schema": 1, "stages": stages}))
+    with pytest.raises(StudyError, match=f"manifest.json: damaged manifest.*{words}") as caught:
+        manifest.read(manifest.JOINED)
+    assert str(caught.value).isprintable()
+
+
+def test_a_manifest_is_of_the_stage_it_is_named_after():
+    made = manifest.write_stage_manifest("generate", [write("/".join([str(Path.cwd()), "base.yaml"]), "1")], [], {})
+    assert manifest.read(made)["stage"] == "generate", "a base may lie anywhere"
+    made.rename(made.with_name("overlap.json"))
+    with pytest.raises(StudyError, match="no record of stage overlap"):
+        manifest.read(made.with_name("overlap.json"))

@@ -57,13 +57,18 @@ def test_alignment_never_makes_it_worse(truth):
         assert result["aligned"]["nrmse"] <= result["raw"]["nrmse"] + 1e-9
 
 
+def test_a_constant_image_has_a_phase_ramp_like_any_other(truth):
+    wave = np.exp(0.01j * np.arange(truth.shape[1])) * np.ones_like(truth)
+    plain, tilted = (row(image, truth)["aligned"]["nrmse"] for image in (np.ones_like(truth), wave))
+    assert plain == pytest.approx(tilted, rel=1e-3)
+
+
 def test_flat_empty_and_nan_images_never_pass_for_good(truth):
     bad = np.ones_like(truth)
     flat = row(bad, truth)
     t = truth[REGION]
-    assert flat["aligned"]["nrmse"] == pytest.approx(
-        np.sqrt(1 - abs(t.mean()) ** 2 / (np.abs(t) ** 2).mean()), rel=1e-6
-    )
+    constant = np.sqrt(1 - abs(t.mean()) ** 2 / (np.abs(t) ** 2).mean())
+    assert flat["raw"]["nrmse"] == pytest.approx(constant, rel=1e-6) and flat["aligned"]["nrmse"] < constant
     assert flat["aligned"]["phase"]["ssim"] < 0.1 and flat["aligned"]["frc"]["0.5"]["first"] == 0
     for image in (np.zeros_like(truth), np.full_like(truth, np.nan)):
         scored = row(image, truth)

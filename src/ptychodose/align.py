@@ -38,9 +38,10 @@ def align(image: NDArray[np.complexfloating], truth: NDArray[np.complexfloating]
     """
     start = Alignment(clean(image), (0.0, 0.0), (0.0, 0.0), 1.0)
     target = clean(truth)
-    if free and np.ptp(np.abs(start.image)) + np.ptp(np.angle(start.image)) > 1e-9:
+    if free and start.image.any() and target.any():
+        varied = np.ptp(np.abs(start.image)) + np.ptp(np.angle(start.image)) > 1e-9  # a constant has no shift
         start = _better(start, _ramped(start, target), target)
-        start = _better(start, _shifted(start, target), target)
+        start = _better(start, _shifted(start, target), target) if varied else start
     energy = float((np.abs(start.image) ** 2).sum())
     factor = complex(np.vdot(start.image, target)) / energy if energy > 0 else 0j
     return Alignment(start.image * factor, start.shift, start.ramp, factor)

@@ -38,7 +38,7 @@ def restore(job: Mapping[str, Any], size: int) -> nn.Module:
     """
     path = Path(job["result"]["bundle_path"])
     meta, weights = bundle.load(path, job["result"]["bundle_sha256"])
-    found, wanted = (meta.get("group_size"), meta.get("size")), (job["C"], size)
+    found, wanted = (meta.get("group_size"), meta.get("size")), (job.get("C"), size)
     if found != wanted:
         raise StudyError(
             f"{path}: trained on (C, N) = {found}, but this study needs {wanted}; run `dvc repro train_{job['arm']}`"

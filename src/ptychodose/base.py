@@ -10,10 +10,11 @@ from ptychodose import npz, phantom
 from ptychodose.errors import StudyError
 from ptychodose.params import load_yaml, read_section
 from ptychodose.settings import Generate, Recipe
+from ptychodose.strict import MAX_PIXELS, one_line
 
 SIZES = (64, 128)  # patch sizes N the networks and figures are tested for
-MEMBERS = ("probeGuess", "objectGuess", "xcoords", "ycoords")
-MAX_PIXELS = 2**26  # 64 Mpx of object: refuse an absurd shape before it is allocated
+MAX_SMALL = 2**26  # bytes of a probe and of coordinates
+LARGEST, SMALLEST = 1e100, 1e-100  # of amplitudes: their squares must not overflow or vanish
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ def load(settings: Generate, rng: np.random.Generator) -> Base:
         obj, probe = _from_recipe(path, settings, rng)
         own_scan = None
     elif path.suffix == ".npz":
-        arrays = npz.read(path, MEMBERS, 16 * MAX_PIXELS, "generate.base")
+        arrays = npz.read(path, ("probeGuess", "xcoords", "ycoords"), MAX_SMALL, "generate.base")
+        arrays |= npz.read(path, ("objectGuess",), 16 * MAX_PIXELS, "generate.base")
         obj, probe = _checked(path, arrays)
         own_scan = _own_scan(path, arrays)
     else:
-        raise StudyError(f"generate.base: {path} is neither a .yaml recipe nor an .npz; name one of these")
+        raise StudyError(f"generate.base: {one_line(path)} is neither a .yaml recipe nor an .npz; name one of these")
     obj = obj / max(1.0, float((obj.real**2 + obj.imag**2).max()) ** 0.5)
     probe = probe / float((probe.real**2 + probe.imag**2).sum()) ** 0.5
     return Base(obj.astype(np.complex64), probe.astype(np.complex64), _centres(obj.shape, len(probe), own_scan))
@@ -80,8 +82,12 @@ def _checked(
             array = array[0]
         if array.ndim != 2:
             raise StudyError(f"{path}: {key} has shape {array.shape}; expected two dimensions (one mode)")
+        if array.size > MAX_PIXELS:
+            raise StudyError(f"{path}: {key} has {array.size} pixels, more than {MAX_PIXELS}; crop it")
         if not np.isfinite(array).all() or not array.any():
             raise StudyError(f"{path}: {key} holds NaN, infinity or only zeros; repair the reconstruction")
+        if not SMALLEST < max(float(np.abs(part).max()) for part in (array.real, array.imag)) < LARGEST:
+            raise StudyError(f"{path}: {key} has amplitudes beyond {SMALLEST:g} to {LARGEST:g}; scale it")
         made.append(array.astype(np.complex128))
     obj, probe = made
     if probe.shape[0] != probe.shape[1] or len(probe) not in SIZES:
@@ -100,7 +106,7 @@ def _own_scan(path: Path, arrays: dict[str, NDArray[np.generic]]) -> tuple[tuple
     box = []
     for key in ("ycoords", "xcoords"):
         values = np.asarray(arrays[key])
-        if values.dtype.kind not in "fiu" or not values.size or not np.isfinite(values).all():
+        if values.dtype.kind not in "fiu" or not values.size or not (np.abs(values.astype(float)) < MAX_PIXELS).all():
             raise StudyError(
                 f"{path}: {key} holds values that are not finite numbers; repair or drop both coordinate keys"
             )

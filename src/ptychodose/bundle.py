@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
+from ptychodose import archive, hdf5_guard
 from ptychodose.errors import StudyError
 from ptychodose.files import atomic_path, sha256_file
+from ptychodose.strict import MAX_JSON, is_whole, one_line, parse_json
 
 SCHEMA = 1
 MEMBERS = ("bundle.json", "weights.h5")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
 MAX_BYTES = 2**28  # 256 MiB; a default bundle has about 50 kB
+LIMITS = {"bundle.json": MAX_JSON, "weights.h5": MAX_BYTES}
+LARGEST = 1024  # of the whole numbers that describe a network
 
 
 def save(path: Path, meta: Mapping[str, Any], weights: Mapping[str, NDArray]) -> tuple[str, int]:
@@ -35,11 +38,11 @@ def save(path: Path, meta: Mapping[str, Any], weights: Mapping[str, NDArray]) ->
         for name in sorted(weights):
             file.create_dataset(name, data=weights[name], track_times=False)
     document = json.dumps({"schema": SCHEMA, **meta}, sort_keys=True, indent=1, allow_nan=False) + "\n"
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as made:
         for name, data in zip(MEMBERS, (document.encode(), buffer.getvalue()), strict=True):
             member = zipfile.ZipInfo(name, EPOCH)
             member.external_attr = (stat.S_IFREG | 0o644) << 16
-            archive.writestr(member, data)
+            made.writestr(member, data)
     return sha256_file(path), os.path.getsize(path)
 
 
@@ -53,33 +56,39 @@ def load(path: Path, sha256: str | None = None) -> tuple[dict[str, Any], dict[st
         raise StudyError(f"{path}: SHA256 differs from the training manifest's {sha256[:12]}…; {remedy}")
     try:
         document, data = _members(path)
-        meta = json.loads(document)
-        if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
-            raise ValueError("bundle.json has an unknown schema")
+        meta = _meta(document)
         with h5py.File(io.BytesIO(data), "r") as file:
-            weights = {name: _tensor(file, name) for name in file}
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile,
-            NotImplementedError) as error:  # fmt: skip
-        raise StudyError(f"{path}: damaged bundle ({str(error)[:100]}); {remedy}") from None
+            found = dict(hdf5_guard.datasets(file))
+            for name, item in found.items():
+                if "/" in name or item.dtype.kind not in "fi":
+                    raise ValueError(f"{name} is not a plain numeric tensor")
+            weights = hdf5_guard.load(found, MAX_BYTES)
+    except (*archive.DAMAGE, *hdf5_guard.DAMAGE) as error:
+        raise StudyError(f"{path}: damaged bundle ({one_line(error)}); {remedy}") from None
     return meta, weights
 
 
-def _members(path: Path) -> list[bytes]:
-    with zipfile.ZipFile(path) as archive:
-        infos = archive.infolist()
-        if sorted(i.filename for i in infos) != list(MEMBERS):
-            raise ValueError(f"members {[i.filename[:40] for i in infos][:4]} instead of {list(MEMBERS)}")
-        if any(i.compress_type != zipfile.ZIP_STORED or i.file_size > MAX_BYTES for i in infos):
-            raise ValueError("a member is compressed or too large")
-        return [archive.read(name) for name in MEMBERS]
+def _members(path: Path) -> tuple[bytes, bytes]:
+    with zipfile.ZipFile(path) as zipped:
+        infos = archive.members(zipped)
+        if sorted(infos) != list(MEMBERS):
+            raise ValueError(f"members {one_line(list(infos)[:4], 60)} instead of {list(MEMBERS)}")
+        document, data = (archive.read(zipped, infos[name], limit, compressed=False) for name, limit in LIMITS.items())
+        return document, data
 
 
-def _tensor(file: h5py.File, name: str) -> NDArray:
-    item = file.get(name, getlink=True)
-    tensor = file[name] if isinstance(item, h5py.HardLink) else None
-    if not isinstance(tensor, h5py.Dataset) or tensor.is_virtual or tensor.external or tensor.dtype.kind not in "fi":
-        raise ValueError(f"{name} is not a plain numeric tensor")
-    values = tensor[()]
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} holds values that are not finite")
-    return np.asarray(values)
+def _meta(document: bytes) -> dict[str, Any]:
+    """bundle.json, whose numbers decide how large a network is built: those must be sane."""
+    meta = parse_json(document)
+    if not isinstance(meta, dict) or not is_whole(meta.get("schema"), SCHEMA, SCHEMA):
+        raise ValueError("bundle.json has an unknown schema")
+    spec = meta.get("architecture", {})
+    if not isinstance(spec, dict) or not all(_sane(value) for value in spec.values()):
+        raise ValueError("bundle.json has an absurd architecture")
+    if not all(meta.get(key) is None or is_whole(meta[key], 0, LARGEST) for key in ("group_size", "size")):
+        raise ValueError("bundle.json has an absurd group_size or size")
+    return meta
+
+
+def _sane(value: object) -> bool:
+    return (isinstance(value, str) and len(value) <= 100) or is_whole(value, 0, LARGEST)

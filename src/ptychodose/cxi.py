@@ -17,9 +17,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptychodose import hdf5_guard
 from ptychodose.errors import StudyError
 from ptychodose.files import atomic_path
 from ptychodose.phantom import object_pixel, wavelength_m
+from ptychodose.strict import MAX_PIXELS, is_whole, one_line
 
 SCHEMA = 1
 ELECTRONVOLT = 1.602176634e-19  # joule, exact in the SI of 2019
@@ -27,6 +29,12 @@ DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"
 TRANSLATION = "entry_1/sample_1/geometry_1/translation"
 STUDY = "ptychodose"
+REMEDY = "run `dvc repro generate`"
+MAX_SIDE = 512  # N: a block of 256 patterns stays below 256 MiB
+MAX_PATTERNS = 2**22
+MAX_COUNTS = 2**36  # bytes of all counts together, which are never held together
+TINY = 1e-12  # of a positive quantity: none of their quotients overflows
+MAX_DOSE = 1e13
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def write(path: Path, header: Header, counts: Iterable[NDArray[np.uint32]]) -> f
         data = file.create_dataset(
             f"{DETECTOR}/data", (number, size, size), np.uint32, chunks=chunks, scaleoffset=0, track_times=False
         )
-        data.attrs["axes"] = "translation:y:x"
+        data.attrs["axes"] = hdf5_guard.text("translation:y:x")
         done, total = 0, 0
         for block in counts:
             data[done : done + len(block)] = block
@@ -106,7 +114,7 @@ def _write_study(file: h5py.File, header: Header, measured: float) -> None:
 
 
 def _quantity(group: h5py.Group, name: str, value: object, units: str) -> None:
-    group.create_dataset(name, data=value, track_times=False).attrs["units"] = units
+    group.create_dataset(name, data=value, track_times=False).attrs["units"] = hdf5_guard.text(units)
 
 
 @contextmanager
@@ -116,92 +124,114 @@ def dataset(path: Path) -> Iterator[tuple[Header, h5py.Dataset]]:
     Raises StudyError (file, entry, remedy) for anything missing, of wrong shape or type, not finite, or of an
     unknown schema. Counts themselves are checked by `measured_dose`, which reads them all.
     """
-    remedy = "run `dvc repro generate`"
     try:
         file = h5py.File(path, "r")
-    except (OSError, RuntimeError) as error:
-        raise StudyError(f"{path}: not a readable HDF5 file ({str(error)[:80]}); {remedy}") from None
+    except hdf5_guard.DAMAGE as error:
+        raise StudyError(f"{path}: not a readable HDF5 file ({one_line(error, 80)}); {REMEDY}") from None
     with file:
         try:
             header, counts = _read(file)
         except KeyError as error:
-            raise StudyError(f"{path}: entry missing ({str(error)[:100]}); {remedy}") from None
-        except (OSError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-            raise StudyError(f"{path}: {str(error)[:140]}; {remedy}") from None
+            raise StudyError(f"{path}: entry missing ({one_line(error)}); {REMEDY}") from None
+        except hdf5_guard.DAMAGE as error:
+            raise StudyError(f"{path}: {one_line(error, 140)}; {REMEDY}") from None
         yield header, counts
 
 
 def _read(file: h5py.File) -> tuple[Header, h5py.Dataset]:
-    study = file[STUDY]
-    if study.attrs["schema"] != SCHEMA:
-        raise ValueError(f"schema {study.attrs['schema']} is not {SCHEMA}")
-    counts = _local(file, f"{DETECTOR}/data")
-    number, size = _counts_shape(counts)
-    detector, source = file[DETECTOR], file[SOURCE]
-    for group, name, units in [(detector, "distance", "m"), (detector, "x_pixel_size", "m"), (source, "energy", "J")]:
-        if group[name].attrs["units"] != units:
-            raise ValueError(f"{name} is in {group[name].attrs['units']!r}, expected {units!r}")
-    energy_ev = float(source["energy"][()]) / ELECTRONVOLT
-    distance, pixel = float(detector["distance"][()]), float(detector["x_pixel_size"][()])
-    metres = _array(file, TRANSLATION, (number, 3), "f")
-    scale = object_pixel(size, energy_ev, distance, pixel)
+    study = hdf5_guard.member(file, STUDY)
+    schema = hdf5_guard.attribute(study, "schema")
+    if not is_whole(schema, SCHEMA, SCHEMA):
+        raise ValueError(f"schema {one_line(schema, 20)} is not {SCHEMA}")
+    counts = _counts(file)
+    number, size = counts.shape[:2]
+    energy_ev = _physical(file, f"{SOURCE}/energy", "J", 1e7 * ELECTRONVOLT) / ELECTRONVOLT
+    distance = _physical(file, f"{DETECTOR}/distance", "m", 1e3)
+    pixel = _physical(file, f"{DETECTOR}/x_pixel_size", "m", 1.0)
+    metres = _array(file, TRANSLATION, (number, 3), "f", 1e6)
     header = Header(
-        positions=-metres[:, 1::-1] / scale,
-        nodes=_array(file, f"{STUDY}/nodes", (number, 2), "i"),
-        probe=_array(file, f"{SOURCE}/illumination", (size, size), "c"),
-        mask=_array(file, f"{DETECTOR}/mask", (size, size), "u"),
+        positions=-metres[:, 1::-1].astype(np.float64) / object_pixel(size, energy_ev, distance, pixel),
+        nodes=_array(file, f"{STUDY}/nodes", (number, 2), "i", 2**31 - 1).astype(np.int32, copy=False),
+        probe=_array(file, f"{SOURCE}/illumination", (size, size), "c", 1e30).astype(np.complex64, copy=False),
+        mask=_array(file, f"{DETECTOR}/mask", (size, size), "u", 2**32 - 1).astype(np.uint32, copy=False),
         energy_ev=energy_ev,
         distance_m=distance,
         detector_pixel_m=pixel,
-        pitch=float(study.attrs["pitch"]),
-        diameter=float(study.attrs["diameter"]),
-        shape=(int(study.attrs["shape"][0]), int(study.attrs["shape"][1])),
-        dose_requested=float(study.attrs["dose_requested"]),
-        dose_measured=float(study.attrs["dose_measured"]),
+        pitch=hdf5_guard.number(study, "pitch", TINY, MAX_PIXELS),
+        diameter=hdf5_guard.number(study, "diameter", TINY, MAX_PIXELS),
+        shape=_shape(hdf5_guard.attribute(study, "shape")),
+        dose_requested=hdf5_guard.number(study, "dose_requested", TINY, MAX_DOSE),
+        dose_measured=hdf5_guard.number(study, "dose_measured", TINY, MAX_DOSE),
     )
-    _check_patches_inside(header, size)
+    _check(header, size)
     return header, counts
 
 
-def _counts_shape(counts: h5py.Dataset) -> tuple[int, int]:
-    if counts.ndim != 3 or counts.shape[1] != counts.shape[2] or counts.dtype.kind != "u":
-        raise ValueError(f"counts are {counts.dtype} {counts.shape}, expected unsigned integers (n, N, N)")
-    return int(counts.shape[0]), int(counts.shape[1])
+def _counts(file: h5py.File) -> h5py.Dataset:
+    """The counts, whose shape is checked here and whose values are read later, in blocks."""
+    counts = hdf5_guard.dataset(file, f"{DETECTOR}/data")
+    if counts.ndim != 3 or counts.shape[1] != counts.shape[2] or counts.dtype.kind != "u" or counts.dtype.itemsize > 4:
+        raise ValueError(f"counts are {counts.dtype} {counts.shape}, expected unsigned integers (n, N, N) of 32 bit")
+    number, size = counts.shape[:2]
+    if not 1 <= number <= MAX_PATTERNS or not 2 <= size <= MAX_SIDE or counts.nbytes > MAX_COUNTS:
+        raise ValueError(f"counts are {counts.shape}: none, or more than {MAX_PATTERNS} of {MAX_SIDE} x {MAX_SIDE}")
+    if not counts.dtype.isnative:  # what is read from it in blocks would reach torch, which knows no other order
+        raise ValueError("counts are in the other byte order; write them little-endian")
+    return counts
 
 
-def _local(file: h5py.File, name: str) -> h5py.Dataset:
-    """A plain dataset of this very file: no external link, virtual or external storage."""
-    item = file[name]
-    if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external or item.file.filename != file.filename:
-        raise ValueError(f"{name} is not a dataset stored in this file")
-    return item
+def _physical(file: h5py.File, name: str, units: str, high: float) -> float:
+    """A positive number stored with its units."""
+    item = hdf5_guard.dataset(file, name)
+    found = hdf5_guard.attribute(item, "units")
+    if found != units:
+        raise ValueError(f"{name} is in {one_line(repr(found), 20)}, expected {units!r}")
+    if item.shape != ():
+        raise ValueError(f"{name} has shape {item.shape}, expected one number")
+    return hdf5_guard.within(item[()], name, TINY * (ELECTRONVOLT if units == "J" else 1), high)
 
 
-def _array(file: h5py.File, name: str, shape: tuple[int, ...], kind: str) -> NDArray:
-    item = _local(file, name)
+def _array(file: h5py.File, name: str, shape: tuple[int, ...], kind: str, largest: float) -> NDArray:
+    item = hdf5_guard.dataset(file, name)
     if item.shape != shape or item.dtype.kind != kind:
         raise ValueError(f"{name} is {item.dtype} {item.shape}, expected kind {kind!r} of shape {shape}")
-    values = item[()]
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} holds values that are not finite")
+    values = hdf5_guard.array(item, name)
+    parts = (values.real, values.imag) if kind == "c" else (values,)
+    if any(float(part.min()) < -largest or float(part.max()) > largest for part in parts):
+        raise ValueError(f"{name} holds values beyond {largest:g}")
     return values
 
 
-def _check_patches_inside(header: Header, size: int) -> None:
+def _shape(value: object) -> tuple[int, int]:
+    sides = np.atleast_1d(value)  # type: ignore[call-overload]
+    if sides.shape != (2,) or sides.dtype.kind not in "iu" or sides.min() < 1 or sides.max() > MAX_PIXELS:
+        raise ValueError(f"shape {one_line(value, 40)} is not that of an object")
+    return int(sides[0]), int(sides[1])
+
+
+def _check(header: Header, size: int) -> None:
+    """What single entries cannot tell. ValueError for a scan outside its object, or no light."""
     corners = np.rint(header.positions) - size // 2
-    if (corners < 0).any() or (corners + size > header.shape).any():
+    if header.shape[0] * header.shape[1] > MAX_PIXELS:
+        raise ValueError(f"an object of {header.shape} px is too large")
+    if not ((corners >= 0) & (corners + size <= header.shape)).all():
         raise ValueError(f"a scan position leaves the object of {header.shape} px")
+    if header.nodes.min() < 0 or not header.probe.any():
+        raise ValueError("nodes are negative, or the probe is dark")
 
 
 def measured_dose(path: Path, header: Header, counts: h5py.Dataset, block: int = 256) -> float:
     """Mean counts per pattern, read block by block and compared with the stored value.
 
-    Raises StudyError when they differ: every later photon count would be wrong (the usual cause of a run labelled
-    with another dose than its data's).
+    Raises StudyError when they cannot be read, and when they differ: every later photon count would be wrong (the
+    usual cause of a run labelled with another dose than its data's).
     """
-    total = sum(int(counts[i : i + block].sum(dtype=np.int64)) for i in range(0, len(counts), block))
+    try:
+        total = sum(int(counts[i : i + block].sum(dtype=np.int64)) for i in range(0, len(counts), block))
+    except hdf5_guard.DAMAGE as error:
+        raise StudyError(f"{path}: counts not readable ({one_line(error, 80)}); {REMEDY}") from None
     found = total / len(counts)
-    if abs(found - header.dose_measured) > 1e-9 * found:
+    if not abs(found - header.dose_measured) <= 1e-9 * found:  # NaN equals nothing
         raise StudyError(
             f"{path}: counts average {found:g} per pattern but the file says {header.dose_measured:g}; "
             "the data were changed after they were written: run `dvc repro -f generate`"

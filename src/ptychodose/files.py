@@ -42,6 +42,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_stale(folder: Path) -> None:
+    """Remove what killed writers of `atomic_path` and `atomic_folder` left under `folder`; living ones are spared."""
+    for path in folder.rglob(".*.tmp"):
+        number = path.name.split(".")[-2]
+        if not number.isdigit() or _alive(int(number)):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return pid != os.getpid()
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
+from ptychodose import hdf5_guard
 from ptychodose.errors import StudyError
 from ptychodose.files import atomic_path
+from ptychodose.strict import one_line
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[str, object] | None = None) -> None:
@@ -20,36 +21,19 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[
         for name in sorted(arrays):
             file.create_dataset(name, data=arrays[name], track_times=False)
         for name, value in sorted((attributes or {}).items()):
-            file.attrs[name] = value
+            file.attrs[name] = hdf5_guard.text(value) if isinstance(value, str) else value
 
 
 def read_arrays(path: Path, remedy: str) -> tuple[dict[str, NDArray], dict[str, object]]:
-    """Read every dataset stored in the file itself, and the root attributes.
+    """Read every dataset stored in the file itself, in native byte order, and the root attributes.
 
     Links and virtual datasets are refused, so a file cannot pull in another one. Raises StudyError ending in
-    `remedy` when the file is absent, damaged or holds anything but plain finite arrays.
+    `remedy` when the file is absent, damaged, holds anything but plain finite arrays, or more than 1 GiB of them.
     """
-    arrays: dict[str, NDArray] = {}
-
-    def collect(group: h5py.Group, prefix: str) -> None:
-        for name in group:
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ValueError(f"{prefix}{name} is a link")
-            item = group[name]
-            if isinstance(item, h5py.Group):
-                collect(item, f"{prefix}{name}/")
-            elif item.is_virtual or item.external or item.dtype.kind not in "biufc":
-                raise ValueError(f"{prefix}{name} is not a plain numeric dataset")
-            else:
-                arrays[f"{prefix}{name}"] = item[()]
-
     try:
         with h5py.File(path, "r") as file:
-            collect(file, "")
-            attributes = {name: file.attrs[name] for name in file.attrs}
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StudyError(f"{path}: not readable ({str(error)[:100]}); {remedy}") from None
-    for name, values in arrays.items():
-        if not np.isfinite(values).all():
-            raise StudyError(f"{path}: {name} holds values that are not finite; {remedy}")
+            arrays = hdf5_guard.load(dict(hdf5_guard.datasets(file)))
+            attributes = hdf5_guard.attributes(file)
+    except hdf5_guard.DAMAGE as error:
+        raise StudyError(f"{path}: not readable ({one_line(error)}); {remedy}") from None
     return arrays, attributes

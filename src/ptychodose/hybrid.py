@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ptychodose import portable
 from ptychodose.errors import StudyError
 from ptychodose.network import LIT
 from ptychodose.poisson_map import STEP, Problem
@@ -90,7 +91,7 @@ class Refiner(nn.Module):
 
 def noise_sd(problem: Problem) -> Tensor:
     """Noise sd of the object (H, W): 0.5 / sqrt(incident photons per pixel), finite where no light falls."""
-    return 0.5 / torch.sqrt(problem.lit + LIT * problem.lit.max())
+    return 0.5 * torch.rsqrt(problem.lit + LIT * problem.lit.max())
 
 
 def _features(
@@ -101,7 +102,7 @@ def _features(
     for wave, squash in ((start - level, True), (moved - start, False), (moved - obj, False), (slope, False)):
         for plane in (wave.real / sd, wave.imag / sd):
             planes.append(torch.asinh(plane) if squash else plane)
-    return torch.stack([*planes, torch.log10(lit + 1e-3) + 1.5, torch.log10(sd) + 1.5])
+    return torch.stack([*planes, portable.log10(lit + 1e-3) + 1.5, portable.log10(sd) + 1.5])
 
 
 def _turned(image: Tensor, g: int) -> Tensor:

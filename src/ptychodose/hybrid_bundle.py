@@ -1,6 +1,5 @@
 """The hybrid's trained bundle, kept in git beside its training manifest."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ import torch
 from ptychodose import bundle, hybrid
 from ptychodose.errors import StudyError
 from ptychodose.files import sha256_file
+from ptychodose.training_manifest import read_training_manifest
 
 MANIFEST = "training_manifest.json"
 
@@ -18,10 +18,10 @@ def load(path: str | Path) -> hybrid.Refiner:
     Raises StudyError in one line when either is missing, damaged or does not fit.
     """
     record, remedy = Path(path).with_name(MANIFEST), "restore both with `git restore data/hybrid` or run `make hybrid`"
-    try:
-        sha256 = json.loads(record.read_text(encoding="utf-8"))["jobs"][0]["result"]["bundle_sha256"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        raise StudyError(f"{record}: missing or not a training manifest; {remedy}") from None
+    jobs = read_training_manifest(record, remedy, "hybrid")["jobs"]
+    if len(jobs) != 1:
+        raise StudyError(f"{record}: missing or not a training manifest ({len(jobs)} jobs); {remedy}")
+    sha256 = jobs[0]["result"]["bundle_sha256"]
     if not Path(path).is_file() or sha256_file(Path(path)) != sha256:
         raise StudyError(f"{path}: missing, or its SHA256 is not the one in {record}; {remedy}")
     meta, weights = bundle.load(Path(path))

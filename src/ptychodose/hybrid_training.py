@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptychodose import forward, hybrid, measures, noise, poisson_map, procedural, progress
+from ptychodose import fitting, forward, hybrid, measures, noise, poisson_map, procedural, progress
+from ptychodose.checkpoint import Checkpoint
 from ptychodose.poisson_map import Problem
 from ptychodose.settings import Hybrid, MapSettings
 
 SIZE = 64  # N of the training probes; the network is convolutional and its units are noise sds, so any N works
 JUDGES = 32  # scans kept out to watch and choose the weights
 LOOKS = 20  # looks at the judges during a run
-STEP_WEIGHT = 0.8  # every earlier step counts this much less in the loss
-CLIP = 0.5
 PHOTONS = (2.0, 2e4)  # detected photons per object pixel, log-uniform
 WEIGHTS = (0.15, 0.6)  # MAP weights of the starts, log-uniform: about what held-out photons choose
 WARM_UP = 100  # updates of rising learning rate
@@ -76,9 +75,13 @@ def gain(net: hybrid.Refiner, example: Example, symmetry: int | None) -> Tensor:
 
 
 def train(
-    settings: Hybrid, map_settings: MapSettings, notice: Callable[[str], object] = print
+    settings: Hybrid,
+    map_settings: MapSettings,
+    notice: Callable[[str], object] = print,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[hybrid.Refiner, list[dict[str, float]]]:
-    """The refiner of the best held-out gain, and its history: rows of {update, train_gain, heldout_gain}."""
+    """The refiner of the best held-out gain, and its history: rows of {update, train_gain, heldout_gain}. The scans
+    are always remade; the updates go on from `checkpoint`."""
     with progress.bar(settings.scenes + JUDGES, "scenes", "scan") as bar:
         examples = []
         for number in range(settings.scenes + JUDGES):
@@ -88,41 +91,29 @@ def train(
     rng = noise.stream(settings.seed, "network")
     torch.manual_seed(int(rng.integers(2**63)))
     net = hybrid.Refiner(settings.steps, settings.gradients, settings.width, settings.hidden)
-    optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda i: _rate(i, settings.updates))
-    best, weights, history, recent = math.inf, copy.deepcopy(net.state_dict()), [], []
+    fit = fitting.Fit(net, settings.learning_rate, lambda i: _rate(i, settings.updates), rng)
+    state = None if checkpoint is None else checkpoint.load()
+    if state is not None:
+        fit.restore(state)
+        notice(f"resumed after {fit.updates} updates")
     every = max(1, settings.updates // LOOKS)
-    with progress.bar(settings.updates, "train hybrid", "update") as bar:
-        for update in range(1, settings.updates + 1):
+    with progress.bar(settings.updates, "train hybrid", "update", fit.updates) as bar:
+        while fit.updates < settings.updates:
             chosen = examples[rng.integers(len(examples))]
-            recent.append(_step(net, chosen, optimiser, int(rng.integers(hybrid.SYMMETRIES))))
-            schedule.step()
+            fit.update(gain(net, chosen, int(rng.integers(hybrid.SYMMETRIES))))
             bar.update(1)
-            if update % every and update != settings.updates:
-                continue
-            heldout = heldout_gain(net, judges)
-            history.append({"update": update, "train_gain": float(np.mean(recent)), "heldout_gain": heldout})
-            notice(f"update {update}: log(NRMSE / MAP's) {np.mean(recent):.4f} in training, {heldout:.4f} held out")
-            recent = []
-            if heldout < best:
-                best, weights = heldout, copy.deepcopy(net.state_dict())
-    net.load_state_dict(weights)
-    return net, history
+            if fit.updates % every == 0 or fit.updates == settings.updates:
+                heldout, learned = heldout_gain(net, judges), float(np.mean(fit.recent))
+                fit.judge(heldout, {"update": fit.updates, "train_gain": learned, "heldout_gain": heldout})
+                notice(f"update {fit.updates}: log(NRMSE / MAP's) {learned:.4f} in training, {heldout:.4f} held out")
+            if checkpoint is not None:
+                checkpoint.keep(fit.state)
+    net.load_state_dict(fit.weights)
+    return net, fit.history
 
 
 def _rate(update: int, updates: int) -> float:
     return min(1.0, (update + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * update / updates))
-
-
-def _step(net: hybrid.Refiner, example: Example, optimiser: torch.optim.Optimizer, symmetry: int) -> float:
-    """One update on one scan; returns the last step's log gain."""
-    gains = gain(net, example, symmetry)
-    weights = STEP_WEIGHT ** torch.arange(len(gains)).flip(0)
-    optimiser.zero_grad()
-    ((weights * gains).sum() / weights.sum()).backward()
-    torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP)
-    optimiser.step()
-    return float(gains[-1].detach())
 
 
 @torch.no_grad()

@@ -15,12 +15,14 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ptychodose import isa, manifest_form
 from ptychodose.errors import StudyError
 from ptychodose.files import sha256_file, write_json
+from ptychodose.manifest_form import SCHEMA
+from ptychodose.strict import one_line
 
 FOLDER = Path("data/manifests")
 JOINED = Path("manifest.json")
-SCHEMA = 1
 
 
 def content_digest(path: Path) -> str:
@@ -94,7 +96,8 @@ def entries(paths: Iterable[Path]) -> list[dict[str, object]]:
 
 
 def environment() -> dict[str, object]:
-    """What trained weights depend on besides inputs: library versions, threads, the CPU's instruction set."""
+    """What trained weights depend on besides inputs: library versions, threads, the CPU's instruction set, and
+    whether that is pinned (see `isa`)."""
     import torch  # only training needs it; generate and overlap stay free of torch
 
     return {
@@ -102,6 +105,7 @@ def environment() -> dict[str, object]:
         "numpy": np.__version__,
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "portable": isa.pinned(),
     }
 
 
@@ -136,18 +140,16 @@ def write_stage_manifest(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A stage manifest or the joined one. Raises StudyError when absent, damaged or of another schema."""
+    """A stage manifest or the joined one (told by its name). Raises StudyError when absent, damaged or of another
+    schema."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["schema"] != SCHEMA:
-            raise ValueError("unknown schema")
+        return manifest_form.load(path, joined=path.name == JOINED.name)
     except FileNotFoundError:
         raise StudyError(f"{path}: not found; run `dvc repro`, or `dvc pull` to fetch it") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise StudyError(
-            f"{path}: damaged manifest ({str(error)[:80]}); restore it with `dvc checkout` or git"
+            f"{path}: damaged manifest ({one_line(error)}); restore it with `dvc checkout` or git"
         ) from None
-    return document
 
 
 def check_inputs(stage: str, paths: Iterable[Path]) -> None:
@@ -168,10 +170,14 @@ def check_inputs(stage: str, paths: Iterable[Path]) -> None:
 
 
 def join(stages: Iterable[str], own_stage: str, own_outputs: Iterable[Path]) -> None:
-    """Write manifest.json: every out of every stage, by stage, except manifest.json itself."""
-    document: dict[str, Any] = {"schema": SCHEMA, "stages": {}}
+    """Write manifest.json: every out of every stage, by stage, except manifest.json itself; and the environments
+    of the stages that depend on one."""
+    document: dict[str, Any] = {"schema": SCHEMA, "stages": {}, "environments": {}}
     for stage in stages:
-        record = FOLDER / f"{stage}.json"
-        document["stages"][stage] = [*read(record)["outputs"], entry(record)]
+        path = FOLDER / f"{stage}.json"
+        record = read(path)
+        document["stages"][stage] = [*record["outputs"], entry(path)]
+        if "environment" in record:
+            document["environments"][stage] = record["environment"]
     document["stages"][own_stage] = entries(own_outputs)
     write_json(JOINED, document)

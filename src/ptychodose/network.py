@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ptychodose import forward
+from ptychodose import forward, portable
 from ptychodose.errors import StudyError
 
 FLOOR = 0.05  # photons added to rate and counts: keeps log and division finite where nothing arrives
@@ -117,7 +117,7 @@ def _scales(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     photons = forward.illumination(batch.corners, batch.probes, batch.shape)
     brightest = photons.amax((1, 2), keepdim=True)
     detected = (photons + 0.05 * brightest) * batch.start**2  # floor: the sd of an unlit pixel stays finite
-    return photons / brightest, 1 / (photons + LIT * brightest), batch.start * 0.5 / torch.sqrt(detected)
+    return photons / brightest, 1 / (photons + LIT * brightest), batch.start * 0.5 * torch.rsqrt(detected)
 
 
 def _gradient(canvas: Tensor, batch: Batch) -> Tensor:
@@ -130,7 +130,7 @@ def _features(change: Tensor, gradient: Tensor, lit: Tensor, sd: Tensor) -> Tens
     """CNN inputs (B, 6, H, W): object change and gradient in noise units, illumination and noise on a log scale."""
     change, gradient = change / sd, gradient / sd
     planes = [torch.asinh(change.real), torch.asinh(change.imag), gradient.real, gradient.imag]
-    return torch.stack([*planes, torch.log10(lit + 1e-3) + 1.5, torch.log10(sd)], 1)
+    return torch.stack([*planes, portable.log10(lit + 1e-3) + 1.5, portable.log10(sd)], 1)
 
 
 ARCHITECTURES = {"unrolled": Unrolled, "cnn": OneShot}

@@ -156,7 +156,7 @@ def _refine(problem: Problem, obj: Tensor) -> None:
         seen += forward.measure(forward.extract(obj[None], problem.corners[:, p], problem.size))[0].sum(0)
     energy = forward.measure(problem.probe).sum()
     probe = problem.probe - PROBE_STEP * problem.probe_gradient(obj) / (seen + LIT * seen.max())
-    problem.set_probe(probe * torch.sqrt(energy / forward.measure(probe).sum()))
+    problem.set_probe(probe * math.sqrt(float(energy / forward.measure(probe).sum())))
 
 
 class _Watch:

@@ -9,6 +9,8 @@ are coupled through the complex difference. First differences alone build stairc
 import torch
 from torch import Tensor
 
+from ptychodose import portable
+
 # Weights of first and second differences. `mixed` had the lowest error of those tried at every dose.
 WEIGHTS = {"tv": (1.0, 0.0), "hessian": (0.0, 1.0), "mixed": (0.5, 0.3)}
 
@@ -36,7 +38,7 @@ def _terms(obj: Tensor) -> tuple[list[Tensor], list[Tensor]]:
 def _norm(parts: list[Tensor], factors: tuple[float, ...], smoothing: float) -> Tensor:
     """sqrt(sum of factor * |part|^2 + s^2) per pixel."""
     squares = torch.stack([f * (p.real**2 + p.imag**2) for f, p in zip(factors, parts, strict=True)])
-    return torch.sqrt(squares.sum(0) + smoothing**2)
+    return portable.sqrt(squares.sum(0) + smoothing**2)
 
 
 FIRST, SECOND = (1.0, 1.0), (1.0, 1.0, 2.0)  # the mixed difference stands twice in the Frobenius norm

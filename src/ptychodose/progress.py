@@ -6,6 +6,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-def bar(total: int, label: str, unit: str) -> "tqdm[Any]":
-    """A tqdm bar over `total` units; in a file or pipe it writes every 20 seconds instead of ten times a second."""
-    return tqdm(total=total, desc=label, unit=unit, mininterval=0.1 if sys.stderr.isatty() else 20.0)
+def bar(total: int, label: str, unit: str, done: int = 0) -> "tqdm[Any]":
+    """A tqdm bar over `total` units, `done` of them already; a file or pipe gets a line every 20 seconds."""
+    interval = 0.1 if sys.stderr.isatty() else 20.0
+    return tqdm(total=total, initial=done, desc=label, unit=unit, mininterval=interval)

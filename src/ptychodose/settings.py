@@ -74,6 +74,7 @@ class Train:
     deterministic: bool
     num_workers: int = limit(0, 0)
     threads: int = limit(1, 256)
+    portable: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,12 @@ Judge = Callable[[Tensor], Tensor]  # canvases (B, H, W) -> scalar loss
 
 
 class Source(Protocol):
-    """Batches to learn from and to be judged by; `groups` in a pass, `size` = C patterns a group."""
+    """Batches to learn from and to be judged by; `groups` in a pass, `size` = C patterns a group, `queue` = what is
+    left of the present pass (empty where a draw does not depend on earlier ones)."""
 
     groups: int
     size: int
+    queue: NDArray[np.int64]
 
     def draw(self, number: int, rng: np.random.Generator) -> tuple[Batch, Judge]:
         """A random batch of `number` groups and the loss of an answer to it."""
@@ -122,9 +124,9 @@ def make_batches(
     if thinning < 1:
         withheld = patterns.tensors(groups, whole - kept)[1]
         counts = torch.cat([withheld, counts[:, size:]], 1)
-        share = torch.ones(judged.shape[1], device=probes.device)
-        share[:size] = 1 - thinning
-        probes = probes * torch.sqrt(share)[:, None, None]
+        amplitude = torch.ones(judged.shape[1], device=probes.device)
+        amplitude[:size] = (1 - thinning) ** 0.5
+        probes = probes * amplitude[:, None, None]
     at = around if thinning == 1 else torch.cat([corners, around], 1)
     return seen, Batch(at, probes, counts, shape, starts)
 
@@ -138,12 +140,12 @@ def likelihood_loss(canvas: Tensor, judged: Batch) -> Tensor:
     before = int((-judged.corners).amax().clamp_min(0))
     after = int((judged.corners + size - extent).amax().clamp_min(0))
     level = judged.start.to(canvas.dtype)
-    wide = nn_pad(canvas - level, before, after) + level
+    wide = _padded(canvas - level, before, after) + level
     rate = forward.rate(wide, judged.corners + before, judged.probes)
     return forward.poisson_nll(rate, judged.counts, network.FLOOR).mean()
 
 
-def nn_pad(canvas: Tensor, before: int, after: int) -> Tensor:
+def _padded(canvas: Tensor, before: int, after: int) -> Tensor:
     """Zeros around (B, H, W) on both axes."""
     return torch.nn.functional.pad(canvas, (before, after, before, after))
 
@@ -201,7 +203,7 @@ class ProceduralScans:
         self.objects = [self._object(seed, k) for k in range(settings.objects)]
         judges = max(4, settings.judged_patterns // self.size)
         self.judges = [self._object(seed, settings.objects + k) for k in range(judges)]
-        self.seed = seed
+        self.seed, self.queue = seed, np.empty(0, np.int64)
 
     def _object(self, seed: int, k: int) -> NDArray[np.complex64]:
         return procedural.draw_object((self.side, self.side), noise.stream(seed, "procedural", k))

@@ -4,7 +4,6 @@ What is learned from, and by what a network is judged, is the business of `sourc
 is in neither.
 """
 
-import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ptychodose import network, noise, progress
+from ptychodose import fitting, network, noise, progress
+from ptychodose.checkpoint import Checkpoint
 from ptychodose.errors import StudyError
 from ptychodose.settings import Train
 from ptychodose.sources import Source
 
 JUDGED_STEPS = 3  # the loss scores the last unrolled steps: deep supervision at half the FFTs of scoring all
-STEP_WEIGHT = 0.8  # each earlier one counts this much less
-CLIP = 0.5  # gradient norm; Poisson losses of single bright patterns are heavy-tailed
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,15 @@ class Trained:
     final_loss: float
 
 
-def train(source: Source, spec: dict[str, object], settings: Train, seed: int) -> Trained:
+def train(
+    source: Source, spec: dict[str, object], settings: Train, seed: int, checkpoint: Checkpoint | None = None
+) -> Trained:
     """Train the network of `spec` (see network.build) on `source`. Same inputs, seed, threads and ISA give the
-    same bits. Raises StudyError when the loss is not finite."""
+    same bits, also when the run was interrupted and resumed from `checkpoint`. Raises StudyError when the loss is
+    not finite."""
     with reproducible(settings, seed):
         net = network.build(spec).to(accelerator(settings.accelerator))
-        return _fit(net, source, settings, noise.stream(seed, "network"))
+        return _fit(net, source, settings, noise.stream(seed, "network"), checkpoint)
 
 
 def architecture(settings: Train, name: str | None = None) -> dict[str, object]:
@@ -76,34 +77,37 @@ def reproducible(settings: Train, seed: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic)
 
 
-def _fit(net: nn.Module, source: Source, settings: Train, rng: np.random.Generator) -> Trained:
+def _fit(
+    net: nn.Module, source: Source, settings: Train, rng: np.random.Generator, checkpoint: Checkpoint | None
+) -> Trained:
     """The loop; stops early after `settings.patience` validations without progress."""
     per_step = max(1, settings.patterns_per_batch // source.size)
     steps = max(1, settings.pattern_visits // (per_step * source.size))
-    optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda i: _rate(i, steps))
-    flat, every = heldout_loss(None, source), max(1, steps // settings.validations)
-    best, weights, history, recent, stale = np.inf, copy.deepcopy(net.state_dict()), [], [], 0
-    visits = 0
-    with progress.bar(steps * per_step * source.size, "train", "pattern") as bar:
-        for step in range(1, steps + 1):
-            recent.append(_step(net, source, per_step, optimiser, rng))
-            schedule.step()
-            visits += per_step * source.size
-            bar.update(per_step * source.size)
-            if step % every and step != steps:
-                continue
-            loss = heldout_loss(net, source)
-            history.append(_row(visits, recent, loss, flat))
-            bar.set_postfix(heldout=f"{loss:.4f}", flat=f"{flat:.4f}")
-            stale = 0 if loss < best else stale + 1
-            if loss < best:
-                best, weights = loss, copy.deepcopy(net.state_dict())
-            recent = []
-            if stale == settings.patience:
-                break
-    net.load_state_dict(weights)
-    return Trained(net.cpu(), history, visits, visits / (source.groups * source.size), float(best))
+    fit = fitting.Fit(net, settings.learning_rate, lambda i: _rate(i, steps), rng)
+    flat, every, each = heldout_loss(None, source), max(1, steps // settings.validations), per_step * source.size
+    _resume(fit, source, checkpoint)
+    with progress.bar(steps * each, "train", "pattern", fit.updates * each) as bar:
+        while fit.updates < steps and fit.stale < settings.patience:
+            _step(fit, source, per_step)
+            bar.update(each)
+            if fit.updates % every == 0 or fit.updates == steps:
+                loss = heldout_loss(net, source)
+                fit.judge(loss, _row(fit.updates * each, fit.recent, loss, flat))
+                bar.set_postfix(heldout=f"{loss:.4f}", flat=f"{flat:.4f}")
+            if checkpoint is not None:
+                checkpoint.keep(lambda: {"fit": fit.state(), "queue": source.queue})
+    net.load_state_dict(fit.weights)
+    visits = fit.updates * each
+    return Trained(net.cpu(), fit.history, visits, visits / (source.groups * source.size), float(fit.best))
+
+
+def _resume(fit: fitting.Fit, source: Source, checkpoint: Checkpoint | None) -> None:
+    """Take up what an interrupted run of the same work has left."""
+    state = None if checkpoint is None else checkpoint.load()
+    if state is not None:
+        fit.restore(state["fit"])
+        source.queue = state["queue"]
+        print(f"resumed after {fit.updates} updates")
 
 
 def _rate(step: int, steps: int) -> float:
@@ -115,26 +119,13 @@ def _row(visits: int, recent: list[float], loss: float, flat: float) -> dict[str
     return {"pattern_visits": visits, "train_loss": float(np.mean(recent)), "heldout_loss": loss, "heldout_flat": flat}
 
 
-def _step(
-    net: nn.Module, source: Source, number: int, optimiser: torch.optim.Optimizer, rng: np.random.Generator
-) -> float:
-    """One optimiser step on `number` groups; returns the loss of the last unrolled step."""
-    batch, judge = source.draw(number, rng)
-    losses = torch.stack([judge(canvas) for canvas in net(batch)[-JUDGED_STEPS:]])
-    total = _weighted(losses)
-    if not torch.isfinite(total):
-        raise StudyError(f"train: the loss is {total.item()} after an update; lower train.learning_rate")
-    optimiser.zero_grad()
-    total.backward()
-    nn.utils.clip_grad_norm_(net.parameters(), CLIP)
-    optimiser.step()
-    return float(losses[-1].detach())
-
-
-def _weighted(losses: Tensor) -> Tensor:
-    """Mean of the losses (steps,) with the last step counting most."""
-    weights = STEP_WEIGHT ** torch.arange(len(losses), dtype=losses.dtype, device=losses.device).flip(0)
-    return (weights * losses).sum() / weights.sum()
+def _step(fit: fitting.Fit, source: Source, number: int) -> None:
+    """One optimiser step on `number` groups."""
+    batch, judge = source.draw(number, fit.rng)
+    losses = torch.stack([judge(canvas) for canvas in fit.net(batch)[-JUDGED_STEPS:]])
+    if not torch.isfinite(losses).all():
+        raise StudyError(f"train: the loss is {losses[-1].item()} after an update; lower train.learning_rate")
+    fit.update(losses)
 
 
 @torch.no_grad()

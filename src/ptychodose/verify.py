@@ -1,14 +1,14 @@
 """Does everything on disk still equal what the study recorded? Reads bytes, never DVC's state database."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ptychodose import lock, manifest
-from ptychodose.files import sha256_file
+from ptychodose import lock, manifest, record, revision
+from ptychodose.copies import digests
+from ptychodose.errors import StudyError
+from ptychodose.record import MISMATCH, MISSING, Record, Row
 
-OK, MISSING, MISMATCH, UNLISTED = "OK", "missing", "mismatch", "unlisted"
+OK, UNLISTED = "OK", "unlisted"
 
 
 @dataclass(frozen=True)
@@ -26,82 +26,105 @@ def verify() -> list[Finding]:
     Returns a finding per file (several when several checks fail). Raises StudyError when manifest.json or dvc.lock
     cannot be read at all.
     """
-    listed = _listed(manifest.read(manifest.JOINED))
-    uncached = lock.uncached_outs()
-    locked = {item.path: item for item in lock.locked_files(uncached)}
-    findings = []
-    for path, (stage, row) in sorted(listed.items()):
-        problems = _workspace(path, row) + _against_lock(path, stage, locked.get(path), row)
-        findings += problems or [Finding(path, OK, "bytes, dvc.lock and cache agree with manifest.json")]
+    study = record.read()
+    findings = [_listing(folder) for folder in study.folders if folder.kind]
+    findings += [Finding(path, MISMATCH, "listed twice in manifest.json") for path in study.twice]
+    for path, row in sorted(study.rows.items()):
+        problems = _file(study, row)
+        findings += problems or [Finding(path, OK, _agreement(study, path))]
     own = manifest.JOINED.as_posix()
-    for path in sorted(set(locked) - set(listed) - {own}):
+    for path in sorted(set(study.files) - set(study.rows) - {own}):
         findings.append(Finding(path, UNLISTED, "recorded in dvc.lock, absent from manifest.json"))
-    findings += _joined_itself(locked.get(own))
-    findings += _stage_manifests(listed)
-    findings += _strays(listed)
-    return findings
+    return findings + _joined_itself(study.files.get(own)) + _stage_manifests(study) + _strays(study)
 
 
-def _listed(document: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Path -> (stage, entry) of the joined manifest."""
-    return {row["path"]: (stage, row) for stage, rows in document["stages"].items() for row in rows}
+def _listing(folder: record.Folder) -> Finding:
+    what = "missing" if folder.kind == MISSING else "damaged"
+    rest = "its files tell what it was" if folder.names is not None else "dvc.lock cannot be asked about its files"
+    return Finding(folder.out.path, folder.kind, f"DVC's listing {folder.out.md5} of this folder is {what}; {rest}")
 
 
-def _workspace(path: str, row: dict[str, Any]) -> list[Finding]:
-    file = Path(path)
-    if not file.is_file():
-        return [Finding(path, MISSING, "listed in manifest.json, not in the workspace")]
-    if file.stat().st_size != row["bytes"] or sha256_file(file) != row["sha256"]:
-        return [Finding(path, MISMATCH, "workspace bytes differ from manifest.json")]
+def _agreement(study: Record, path: str) -> str:
+    folder = study.unlisted_folder(path)
+    if folder is None:
+        return "bytes, dvc.lock and cache agree with manifest.json"
+    return f"bytes agree with manifest.json; without the listing of {folder.out.path} dvc.lock says nothing of them"
+
+
+def _file(study: Record, row: Row) -> list[Finding]:
+    """What is wrong with one file in the workspace, in dvc.lock and in the cache."""
+    item, found = study.files.get(row.path), digests(Path(row.path))
+    findings = []
+    if found is None:
+        findings.append(Finding(row.path, MISSING, "listed in manifest.json, not in the workspace"))
+    elif found.problem:
+        findings.append(Finding(row.path, MISMATCH, f"workspace file {found.problem}"))
+    elif (found.sha256, found.size) != (row.sha256, row.bytes):
+        findings.append(Finding(row.path, MISMATCH, "workspace bytes differ from manifest.json"))
+    if item is None:
+        if study.unlisted_folder(row.path) is None:
+            findings.append(Finding(row.path, MISMATCH, "listed in manifest.json, absent from dvc.lock"))
+        return findings
+    if item.stage != row.stage:
+        findings.append(Finding(row.path, MISMATCH, f"stage {row.stage} in manifest.json, {item.stage} in dvc.lock"))
+    if found is not None and not found.problem and found.md5 != item.md5:
+        findings.append(Finding(row.path, MISMATCH, "workspace bytes differ from dvc.lock"))
+    return findings + _cached(item, row)
+
+
+def _cached(item: lock.Locked, row: Row) -> list[Finding]:
+    """What is wrong with the cache object behind a file."""
+    if item.cached is None:
+        return []
+    found = digests(item.cached)
+    if found is None:
+        return [Finding(row.path, MISSING, f"no cache object {item.md5}")]
+    if found.problem:
+        return [Finding(row.path, MISMATCH, f"cache object {item.md5} {found.problem}")]
+    if found.md5 != item.md5:
+        return [Finding(row.path, MISMATCH, f"cache object {item.md5} is damaged")]
+    if found.sha256 != row.sha256:  # forged, or another file of the same MD5
+        return [Finding(row.path, MISMATCH, f"cache object {item.md5} is not the file of manifest.json")]
     return []
 
 
-def _against_lock(path: str, stage: str, item: lock.Locked | None, row: dict[str, Any]) -> list[Finding]:
-    """The manifest's entry against dvc.lock and the cache object behind it."""
-    if item is None:
-        return [Finding(path, MISMATCH, "listed in manifest.json, absent from dvc.lock")]
-    findings = []
-    if item.stage != stage:
-        findings.append(Finding(path, MISMATCH, f"stage {stage} in manifest.json, {item.stage} in dvc.lock"))
-    if Path(path).is_file() and lock.md5_file(Path(path)) != item.md5:
-        findings.append(Finding(path, MISMATCH, "workspace bytes differ from dvc.lock"))
-    if item.cached is not None:
-        if not item.cached.is_file():
-            findings.append(Finding(path, MISSING, f"no cache object {item.md5}"))
-        elif sha256_file(item.cached) != row["sha256"]:
-            findings.append(Finding(path, MISMATCH, f"cache object {item.md5} is damaged"))
-    return findings
-
-
 def _joined_itself(item: lock.Locked | None) -> list[Finding]:
-    path = manifest.JOINED.as_posix()
+    path, found = manifest.JOINED.as_posix(), digests(manifest.JOINED)
     if item is None:
         return [Finding(path, MISMATCH, "absent from dvc.lock")]
-    if lock.md5_file(manifest.JOINED) != item.md5:
+    if found is None or found.md5 != item.md5:
         return [Finding(path, MISMATCH, "bytes differ from dvc.lock")]
     return [Finding(path, OK, "bytes agree with dvc.lock")]
 
 
-def _stage_manifests(listed: dict[str, tuple[str, dict[str, Any]]]) -> list[Finding]:
+def _stage_manifests(study: Record) -> list[Finding]:
     """Every stage's own record must say the same of its outputs as the joined manifest."""
     findings = []
-    for path in sorted(p for p in listed if Path(p).parent == manifest.FOLDER and Path(p).is_file()):
-        for row in manifest.read(Path(path))["outputs"]:
-            if listed.get(row["path"], ("", None))[1] != row:
-                findings.append(Finding(row["path"], MISMATCH, f"{path} and manifest.json disagree"))
+    for path in sorted(p for p in study.rows if Path(p).parent == manifest.FOLDER and Path(p).is_file()):
+        try:
+            own = record.rows({"stages": {study.rows[path].stage: manifest.read(Path(path)).get("outputs")}}, path)
+        except StudyError:
+            findings.append(Finding(path, MISMATCH, "damaged manifest of a stage"))
+            continue
+        for row in own:
+            if study.rows.get(row.path) != row:
+                findings.append(Finding(row.path, MISMATCH, f"{path} and manifest.json disagree"))
     return findings
 
 
-def _strays(listed: dict[str, tuple[str, dict[str, Any]]]) -> list[Finding]:
-    """Files in the stages' out folders that neither manifest.json nor git knows."""
-    folders = {Path(path).parent for path in listed}
+def _strays(study: Record) -> list[Finding]:
+    """Files in the stages' out folders that neither manifest.json nor git knows. Without git, only folders that are
+    outs themselves are looked at: elsewhere files of the repository lie beside outs."""
+    tracked = revision.tracked()
+    folders = {Path(folder.out.path) for folder in study.folders}
+    if tracked is not None:
+        folders |= {Path(path).parent for path in study.rows}
     present = {f.as_posix() for folder in folders if folder.is_dir() for f in folder.rglob("*") if f.is_file()}
-    tracked = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=False).stdout.split("\0")
-    strays = sorted(present - set(listed) - set(tracked))
+    strays = sorted(present - set(study.rows) - (tracked or set()))
     return [Finding(path, UNLISTED, "in an out folder, unknown to manifest.json and git") for path in strays]
 
 
 def sha256sums() -> str:
     """The manifest in the format `sha256sum -c` reads."""
-    listed = _listed(manifest.read(manifest.JOINED))
-    return "".join(f"{row['sha256']}  {path}\n" for path, (_, row) in sorted(listed.items()))
+    listed = {row.path: row for row in record.rows(manifest.read(manifest.JOINED))}
+    return "".join(f"{row.sha256}  {path}\n" for path, row in sorted(listed.items()))

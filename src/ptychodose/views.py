@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ptychodose import measures, scan
+from ptychodose import cxi, measures, scan
 from ptychodose.cxi import Header
 from ptychodose.errors import StudyError
 from ptychodose.h5 import read_arrays, write_arrays
+from ptychodose.strict import is_whole, one_line
 
+SCHEMA = 1
 SPLITS = ("train", "test")
 REMEDY = "run `dvc repro overlap`"
 
@@ -124,37 +126,48 @@ def write(path: Path, view_name: str, splits: dict[str, View]) -> None:
     for split, view in splits.items():
         arrays |= {f"{split}/index": view.index, f"{split}/scan": view.scan}
         arrays |= {f"{split}/groups_{size}": groups for size, groups in view.groups.items()}
-    write_arrays(path, arrays, {"view": view_name, "schema": 1})
+    write_arrays(path, arrays, {"view": view_name, "schema": SCHEMA})
 
 
 def write_skipped(path: Path, view_name: str, reason: str) -> None:
     """Store that a view was not built, and why, so that later stages can say so."""
-    write_arrays(path, {}, {"view": view_name, "schema": 1, "skipped": reason})
+    write_arrays(path, {}, {"view": view_name, "schema": SCHEMA, "skipped": reason})
 
 
 def skipped(path: Path) -> str | None:
     """The reason why a view was not built, or None. Raises StudyError for an unreadable file."""
-    reason = read_arrays(path, REMEDY)[1].get("skipped")
-    return None if reason is None else str(reason)
+    reason = _stored(path)[1].get("skipped")
+    return None if reason is None else one_line(reason, 300)
+
+
+def _stored(path: Path) -> tuple[dict[str, NDArray], dict[str, object]]:
+    """Arrays and attributes of a view file of the schema this version knows."""
+    arrays, attributes = read_arrays(path, REMEDY)
+    if not is_whole(attributes.get("schema"), SCHEMA, SCHEMA) or not isinstance(attributes.get("view"), str):
+        raise StudyError(f"{path}: not a view of schema {SCHEMA}; {REMEDY}")
+    return arrays, attributes
 
 
 def read(path: Path, split: str, sizes: set[int]) -> View:
     """Read one split of a view with its groups of every size in `sizes`. Raises StudyError (file, entry, remedy)."""
-    arrays, _ = read_arrays(path, REMEDY)
+    arrays, _ = _stored(path)
     try:
         index, scans = arrays[f"{split}/index"], arrays[f"{split}/scan"]
         groups = {size: arrays[f"{split}/groups_{size}"] for size in sizes}
     except KeyError as error:
         raise StudyError(f"{path}: entry {error} is missing; {REMEDY}") from None
-    whole = index.ndim == 1 and len(index) == len(scans) > 0 and index.min() >= 0
-    inside = [g.ndim == 2 and size in (0, g.shape[1]) and _within(g, len(index)) for size, g in groups.items()]
-    if not whole or not all(inside):
+    whole = _within(index, 1, cxi.MAX_PATTERNS) and index.shape == scans.shape and _within(scans, 1, len(index))
+    if not whole or len(np.unique(index)) != len(index):
+        raise StudyError(f"{path}: {split}/index and {split}/scan are not a list of patterns; {REMEDY}")
+    if not all(_within(g, 2, len(index)) and size in (0, g.shape[1]) for size, g in groups.items()):
         raise StudyError(f"{path}: {split} groups do not point into its list of patterns; {REMEDY}")
     return View(index.astype(np.int64), scans.astype(np.int32), {c: g.astype(np.int64) for c, g in groups.items()})
 
 
-def _within(groups: NDArray, patterns: int) -> bool:
-    return bool(groups.size and groups.min() >= 0 and groups.max() < patterns)
+def _within(values: NDArray, dimensions: int, end: int) -> bool:
+    """Whether these are integers from 0 to below `end`, at least one."""
+    whole = values.ndim == dimensions and values.dtype.kind in "iu" and values.size > 0
+    return bool(whole and values.min() >= 0 and values.max() < end)
 
 
 def read_built(paths: Iterable[Path], split: str, sizes: set[int]) -> dict[str, View]:

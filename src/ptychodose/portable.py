@@ -1,0 +1,20 @@
+"""Functions that torch hands to MKL, which rounds them differently from CPU to CPU whatever is pinned (see isa).
+
+Float32 torch.sqrt and torch.log10 were found so by comparing every operation of a training between CPUs; these are
+made of operations that were equal.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """Square root of positive values, any shape."""
+    return x * torch.rsqrt(x)
+
+
+def log10(x: Tensor) -> Tensor:
+    """Decimal logarithm of positive values, any shape."""
+    return torch.log(x) / math.log(10)

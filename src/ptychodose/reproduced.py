@@ -1,0 +1,174 @@
+"""Which holds against another revision: bytes identical, content within tolerance, or different; and why."""
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from ptychodose import causes, listings, lock, manifest, record, revision, values
+from ptychodose.copies import digests
+from ptychodose.errors import StudyError
+from ptychodose.record import Row
+
+IDENTICAL, SAME, WITHIN, PICTURE, DIFFERENT = "identical", "same content", "within tolerance", "picture", "different"
+PICTURES = {".png", ".svg", ".pdf"}  # not compared by value: they follow the data, and fonts and libraries besides
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One file against its counterpart: POSIX path, one of the five words above, what was compared."""
+
+    path: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The study in the current folder against a revision: its name and commit, a verdict per file, and causes."""
+
+    revision: str
+    commit: str
+    files: list[Verdict]
+    because: list[str]
+
+    @property
+    def holds(self) -> str:
+        """What holds of all files together: the weakest word, pictures aside."""
+        found = {file.verdict for file in self.files}
+        if DIFFERENT in found:
+            return "different"
+        if WITHIN in found:
+            return "content within tolerance"
+        return "same content" if found & {SAME, PICTURE} else "bytes identical"
+
+    def line(self) -> str:
+        """All of it in one line."""
+        counts = Counter(file.verdict for file in self.files)
+        words = [f"{counts[word]} {word}" for word in (IDENTICAL, SAME, WITHIN, PICTURE, DIFFERENT) if counts[word]]
+        tolerance = f" (tolerance {values.TOLERANCE:g} of each array's largest value)" if counts[WITHIN] else ""
+        return f"against {self.revision}: {self.holds}: {', '.join(words)}{tolerance}"
+
+
+def recorded_at_head() -> bool:
+    """Whether git's last commit has a manifest to compare with."""
+    return revision.content("HEAD", manifest.JOINED) is not None
+
+
+def against(name: str) -> Comparison:
+    """Compare manifest.json of the current folder with that of a commit, tag or branch. Files whose content digests
+    differ are compared by value where old bytes are still in git or in DVC's cache and new ones in the workspace.
+
+    Raises StudyError when git has no such commit or no manifest there.
+    """
+    commit = revision.commit(name)
+    if commit is None:
+        raise StudyError(f"{name}: git knows no such commit; `git log --oneline` and `git tag` list them")
+    text = revision.content(commit, manifest.JOINED)
+    if text is None:
+        raise StudyError(f"{name}: has no {manifest.JOINED}; name a commit with results")
+    old, new = _document(text, name), manifest.read(manifest.JOINED)
+    before = {row.path: row for row in record.rows(old, f"manifest.json of {name}")}
+    after = {row.path: row for row in record.rows(new)}
+    then, now = _lock(revision.content(commit, "dvc.lock")), _lock(_read("dvc.lock"))
+    held = _held(then)
+    files = [
+        _verdict(path, before.get(path), after.get(path), commit, held.get(path)) for path in sorted(before | after)
+    ]
+    alike = all(file.verdict == IDENTICAL for file in files)
+    return Comparison(name, commit, files, [] if alike else causes.found(old, new, then, now))
+
+
+def _document(text: bytes, name: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+        if document["schema"] != manifest.SCHEMA:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise StudyError(f"{name}: its {manifest.JOINED} is not readable by this version") from None
+    return dict(document)
+
+
+def _read(path: str) -> bytes | None:
+    return Path(path).read_bytes() if Path(path).is_file() else None
+
+
+def _lock(text: bytes | None) -> dict[str, Any]:
+    """A dvc.lock as a mapping; empty when there is none or it is not readable: then it explains nothing."""
+    try:
+        found = yaml.safe_load(text or b"{}")
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _held(document: dict[str, Any]) -> dict[str, Path]:
+    """Cache objects of another dvc.lock by path, as far as the cache still has the folders' listings."""
+    found: dict[str, Path] = {}
+    try:
+        outs = lock.outs(document)
+    except StudyError:
+        return found
+    for out in outs:
+        path = lock.cache_path(out.md5)
+        if not out.md5.endswith(".dir"):
+            found[out.path] = path
+            continue
+        try:
+            names: Iterable[tuple[str, str]] = listings.parse(path.read_bytes(), out.md5).items()
+        except (OSError, ValueError):
+            continue
+        found |= {f"{out.path}/{name}": lock.cache_path(md5) for name, md5 in names}
+    return found
+
+
+def _verdict(path: str, old: Row | None, new: Row | None, commit: str, held: Path | None) -> Verdict:
+    if old is None or new is None:
+        return Verdict(path, DIFFERENT, "new here" if old is None else "no longer here")
+    if old.sha256 == new.sha256:
+        return Verdict(path, IDENTICAL, "same SHA256")
+    if old.content_sha256 == new.content_sha256 and _holds_its_content(path, new):
+        return Verdict(path, SAME, "same SHA256 of the content, in other container bytes")
+    if Path(path).suffix in PICTURES:
+        return Verdict(path, PICTURE, "a picture: follows the data, not compared by value")
+    if not values.comparable(path):
+        return Verdict(path, DIFFERENT, "other content, of a kind not compared by value")
+    with ExitStack() as stack:
+        before = _old_bytes(path, old, commit, held, stack)
+        if before is None:
+            return Verdict(
+                path, DIFFERENT, f"other content; git and the cache no longer have the bytes of {commit[:12]}"
+            )
+        after = _intact(Path(path), new, stack)
+        if after is None:
+            return Verdict(path, DIFFERENT, "other content; the workspace file is not the recorded one")
+        problem = values.disagreement(path, before, after)
+    return Verdict(path, DIFFERENT, problem) if problem else Verdict(path, WITHIN, "all values agree within tolerance")
+
+
+def _holds_its_content(path: str, row: Row) -> bool:
+    """Whether the workspace file has the content digest that manifest.json claims: verify compares bytes alone."""
+    try:
+        return manifest.content_digest(Path(path)) == row.content_sha256
+    except values.DAMAGED:
+        return False
+
+
+def _old_bytes(path: str, row: Row, commit: str, held: Path | None, stack: ExitStack) -> IO[bytes] | None:
+    """The file as it was, from the cache or git, provided it still is what its manifest says."""
+    if held is not None and (file := _intact(held, row, stack)) is not None:
+        return file
+    text = revision.content(commit, path)
+    return io.BytesIO(text) if text is not None and hashlib.sha256(text).hexdigest() == row.sha256 else None
+
+
+def _intact(path: Path, row: Row, stack: ExitStack) -> IO[bytes] | None:
+    found = digests(path)
+    return stack.enter_context(open(path, "rb")) if found is not None and found.sha256 == row.sha256 else None

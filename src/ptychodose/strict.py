@@ -1,0 +1,95 @@
+"""What every reader of foreign bytes shares: excerpts fit for a one-line message, bounded reads, strict JSON, paths."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Hashable, Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+MAX_PIXELS = 2**26  # 64 Mpx of object: refuse an absurd shape before it is allocated
+MAX_JSON = 2**24  # 16 MiB; the largest document of a study has some 20 kB
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def one_line(value: object, length: int = 100) -> str:
+    """Text of `value` for a message: at most `length` characters, none of which moves a cursor or starts a line."""
+    try:
+        text = str(value)
+    except (ValueError, RecursionError):  # integers of more than 4300 digits have no text
+        text = f"an absurd {type(value).__name__}"
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:length])
+    return shown if len(text) <= length and len(shown) <= length else f"{shown[: length - 1]}…"
+
+
+def quoted(value: object, length: int = 60) -> str:
+    """`repr(value)` under the rules of `one_line`."""
+    try:
+        return one_line(repr(value), length)
+    except (ValueError, RecursionError):
+        return one_line(f"an absurd {type(value).__name__}", length)
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """The UTF-8 text of a file. OSError when absent; ValueError when it is larger than `max_bytes` or not UTF-8."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            raise ValueError(f"larger than {max_bytes / 2**20:g} MiB")
+        return file.read(size).decode("utf-8")  # never read(): a device has no end
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON without what Python adds to it: NaN, infinity and repeated keys are a ValueError, as is everything else
+    that is wrong with it."""
+    try:
+        return json.loads(text, parse_constant=_constant, parse_float=_finite, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{one_line(text, 20)} is beyond all numbers")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError(f"key {quoted(repeated(name for name, _ in pairs))} stands there twice")
+    return made
+
+
+def repeated(names: Iterable[Hashable]) -> Hashable:
+    """The first of `names` that has been there before, or None."""
+    seen: set[Hashable] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def is_inside(path: object) -> bool:
+    """Whether `path` is a POSIX path, relative and printable, that stays below the folder it starts from."""
+    if not isinstance(path, str) or not path.isprintable() or not 0 < len(path) <= 1000 or "\\" in path:
+        return False
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts
+
+
+def is_sha256(value: object) -> bool:
+    """Whether `value` is 64 lower-case hex digits."""
+    return isinstance(value, str) and SHA256.fullmatch(value) is not None
+
+
+def is_whole(value: object, low: int, high: int) -> bool:
+    """Whether `value` is an integer (not a truth value) in [low, high]."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -1,0 +1,156 @@
+"""The command line of `study.py verify`: runs the checks asked for, prints what they found and what to do next."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ptychodose import lock, manifest, repair, reproduced, revision, seal, stores, verify
+from ptychodose.remote import Remote
+from ptychodose.verify import Finding
+
+GIT_KEEPS = {manifest.JOINED.as_posix(), "dvc.lock"}
+
+
+@dataclass
+class Report:
+    """Everything one run of verify found. `objects` counts what was read of the whole cache and of the remote."""
+
+    findings: list[Finding] = field(default_factory=list)
+    objects: dict[str, int] = field(default_factory=dict)
+    repairs: list[repair.Repair] = field(default_factory=list)
+    against: reproduced.Comparison | None = None
+    seal: str | None = None
+    expected: str | None = None
+    strict: bool = False  # --against was given: a difference counts
+
+    @property
+    def bad(self) -> list[Finding]:
+        """What does not hold."""
+        return [finding for finding in self.findings if finding.kind != verify.OK]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything asked for holds."""
+        differs = self.strict and self.against is not None and self.against.holds == reproduced.DIFFERENT
+        return not self.bad and not differs and self.expected in (None, self.seal)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of verify."""
+    parser.add_argument("--cache", action="store_true", help="hash the whole DVC cache, older revisions included")
+    parser.add_argument("--remote", metavar="NAME", help="also download this remote's objects and hash them")
+    parser.add_argument("--repair", action="store_true", help="restore bad copies from intact ones, then verify")
+    parser.add_argument("--against", metavar="REV", help="which holds against a commit or tag, and why (default: HEAD)")
+    parser.add_argument("--expect", metavar="DIGEST", help="compare manifest.json with a seal kept elsewhere")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--seal", action="store_true", help="when all holds, print one digest over manifest.json")
+    kind.add_argument("--json", action="store_true", help="print everything as JSON")
+    kind.add_argument("--sha256sums", action="store_true", help="print the manifest for `sha256sum -c`, check nothing")
+    kind.add_argument("--verbose", action="store_true", help="list intact files too")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run verify; exit status 0 only if all that was asked for holds. StudyError when a check cannot be made."""
+    if options.sha256sums:
+        print(verify.sha256sums(), end="")
+        return 0
+    report = _check(options)
+    if options.json:
+        print(json.dumps(_document(report), indent=1))
+    elif options.seal and report.ok:
+        print(report.seal)
+        print(f"keep it outside this repository, e.g. `git tag -s NAME -m 'seal {report.seal}'`", file=sys.stderr)
+    else:
+        # A refused seal leaves standard output empty, so that $(... verify --seal) is a seal or nothing.
+        for line in _lines(report, options):
+            print(line, file=sys.stderr if options.seal else sys.stdout)
+    return int(not report.ok)
+
+
+def _check(options: argparse.Namespace) -> Report:
+    report = Report(expected=None if options.expect is None else seal.expected(options.expect))
+    far = None if options.remote is None else Remote(options.remote)
+    if options.repair:
+        report.repairs = repair.repair(far)
+    report.findings = verify.verify()
+    if options.cache:
+        found, report.objects["DVC's cache"] = stores.whole_cache()
+        report.findings += found
+    if far is not None:
+        found, report.objects[f"remote {far.name}"] = stores.check_remote(far)
+        report.findings += found
+    report.strict = options.against is not None
+    if report.strict or (not report.bad and reproduced.recorded_at_head()):
+        report.against = reproduced.against(options.against or "HEAD")
+    if not report.bad:
+        report.seal = seal.seal()
+    return report
+
+
+def _document(report: Report) -> dict[str, Any]:
+    against = report.against
+    return {
+        "ok": report.ok,
+        "findings": [asdict(finding) for finding in report.findings],
+        "objects": report.objects,
+        "repairs": [asdict(entry) for entry in report.repairs],
+        "against": None if against is None else {**asdict(against), "holds": against.holds},
+        "seal": report.seal,
+        "expected": report.expected,
+    }
+
+
+def _lines(report: Report, options: argparse.Namespace) -> Iterator[str]:
+    for entry in report.repairs:
+        done = "not repaired" if entry.source is None else f"repaired from {entry.source}"
+        yield f"{done}: {entry.path} ({entry.place}): {entry.detail}"
+    for finding in report.findings if options.verbose else report.bad:
+        yield f"{finding.kind:9} {finding.path}: {finding.detail}"
+    if report.against is not None and report.strict:
+        for file in report.against.files:
+            if options.verbose or file.verdict != reproduced.IDENTICAL:
+                yield f"{file.verdict:16} {file.path}: {file.detail}"
+        yield from (f"because   {line}" for line in report.against.because)
+    if report.bad:
+        files = len({finding.path for finding in report.bad})
+        yield f"NOT verified: {len(report.bad)} findings in {files} files; next: {_next(report)}"
+        return
+    checked = len({finding.path for finding in report.findings})
+    yield f"verified: {checked} files equal manifest.json, dvc.lock and their cache objects"
+    yield from (f"verified: {count} objects of {place}" for place, count in report.objects.items())
+    if report.against is not None:
+        more = "" if report.strict or not report.against.because else "; `verify --against HEAD` says where and why"
+        yield report.against.line() + more
+    if report.expected is not None:
+        same = report.expected == report.seal
+        yield f"seal as expected: {report.seal}" if same else _broken_seal(report)
+
+
+def _broken_seal(report: Report) -> str:
+    seals = f"manifest.json has {report.seal}, expected {report.expected}"
+    return f"NOT the expected seal: {seals}; next: `git log -p manifest.json`"
+
+
+def _next(report: Report) -> str:
+    """What to do about findings: the records first, then git's files, then DVC's."""
+    kept = GIT_KEEPS | lock.uncached_outs()
+    cached = [finding for finding in report.bad if finding.path not in kept and finding.kind != verify.UNLISTED]
+    steps = []
+    if changed := [name for name in sorted(GIT_KEEPS) if revision.differs(name)]:
+        steps.append(f"`git restore {' '.join(changed)}` unless you mean to change {'them' if changed[1:] else 'it'}")
+    mine = {finding.path for finding in report.bad if finding.kind != verify.UNLISTED} & kept - GIT_KEEPS
+    if mine:
+        steps.append(f"`git restore {' '.join(sorted(mine))}`")
+    if cached and all(finding.kind == verify.MISSING for finding in cached):
+        steps.append("`dvc pull`")
+    elif cached and any(entry.source is None for entry in report.repairs):
+        steps.append("`python src/study.py verify --repair --remote NAME`, or `dvc repro -f` of the stage")
+    elif cached:
+        steps.append("`python src/study.py verify --repair`")
+    if any(finding.kind == verify.UNLISTED for finding in report.bad):
+        steps.append("remove what is unlisted, or `dvc repro` if it belongs here")
+    return ", then ".join(steps) or "`dvc repro`"

@@ -1,0 +1,246 @@
+"""Ways a study gets damaged, each made in a real repository with real DVC commands."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from study import clone, environment
+
+# X. Wang, D. Feng, X. Lai, H. Yu, "Collisions for Hash Functions MD4, MD5, HAVAL-128 and RIPEMD", IACR ePrint 2004/199.
+COLLISION = tuple(
+    bytes.fromhex(f"""
+    d131dd02c5e6eec4693d9a0698aff95c 2fcab5{x[0]}12467eab4004583eb8fb7f89 55ad340609f4b30283e4888325{x[1]}415a
+    085125e8f7cdc99fd91dbd{x[2]}80373c5b d8823e3156348f5bae6dacd436c919c6 dd53e2{x[3]}87da03fd02396306d248cda0
+    e99f33420f577ee8ce54b67080{x[4]}0d1e c69821bcb6a8839396f965{x[5]}6ff72a70""")
+    for x in (("87", "71", "f2", "b4", "a8", "2b"), ("07", "f1", "72", "34", "28", "ab"))
+)
+VIEW, TRUTH, BUNDLE = "data/views/dense.h5", "data/simulated/truth.h5", "data/bundles/dense/wts.h5.zip"
+FOLDER, METRIC, COUNTS = "data/bundles/dense", "metrics/compare.json", "data/simulated/train.cxi"
+
+
+def overwrite(path, data):
+    """Other bytes, with size (if `data` has it), inode, mode and modification time as they were: as a disk rots."""
+    before = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(data)
+    path.chmod(before.st_mode)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def flipped(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    return bytes(data)
+
+
+def flip(path):
+    overwrite(path, flipped(path))
+
+
+def truncate(path):
+    overwrite(path, path.read_bytes()[:100])
+
+
+def md5_of(made, name):
+    """The MD5 dvc.lock has for an out, or for a file of a folder out."""
+    text = (made.folder / "dvc.lock").read_text()
+    whole = re.search(rf"path: {re.escape(name)}\n\s+hash: md5\n\s+md5: (\S+)", text[text.index("outs:") :])
+    if whole:
+        return whole.group(1)
+    folder, _, inside = name.rpartition("/")
+    listing = json.loads(cached(made, folder).read_text())
+    return next(row["md5"] for row in listing if row["relpath"] == inside)
+
+
+def store_path(folder, md5):
+    return folder / "files/md5" / md5[:2] / md5[2:]
+
+
+def objects(folder):
+    return {path for path in (folder / "files/md5").rglob("*") if path.is_file()}
+
+
+def cached(made, name):
+    return store_path(made.folder / ".dvc/cache", md5_of(made, name))
+
+
+def edit_manifest(made, change):
+    path = made.folder / "manifest.json"
+    document = json.loads(path.read_text())
+    change(document["stages"])
+    path.write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
+
+
+def entry(made, name):
+    """A manifest's entry of a file as it is now (of a kind whose content is its bytes)."""
+    data = (made.folder / name).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    return {"path": name, "bytes": len(data), "sha256": digest, "content_sha256": digest}
+
+
+def forge(made, name):
+    """Change a file of the last stage, its entry in the manifest and dvc.lock: all that is inside the repository."""
+    (made.folder / name).write_bytes(flipped(made.folder / name))
+
+    def change(stages):
+        rows = stages["compare"]
+        at = next(i for i, row in enumerate(rows) if row["path"] == name)
+        rows[at] = {**entry(made, name), "content_sha256": rows[at]["content_sha256"]}
+
+    edit_manifest(made, change)
+    made.dvc("commit", "-q", "-f", "compare")
+
+
+def edited(made, _):
+    flip(made.folder / VIEW)
+
+
+def deleted(made, _):
+    (made.folder / TRUTH).unlink()
+
+
+def unlisted(made, _):
+    (made.folder / FOLDER / "x").write_text("x")
+
+
+def cache_flipped(made, _):
+    flip(cached(made, VIEW))
+
+
+def cache_truncated(made, _):
+    truncate(cached(made, VIEW))
+
+
+def cache_replaced(made, _):
+    overwrite(cached(made, VIEW), cached(made, TRUTH).read_bytes())
+
+
+def cache_deleted(made, _):
+    cached(made, BUNDLE).unlink()
+
+
+def listing_flipped(made, _):
+    flip(cached(made, FOLDER))
+
+
+def listing_deleted(made, _):
+    cached(made, FOLDER).unlink()
+
+
+def checked_out_bad(made, _):
+    flip(cached(made, VIEW))
+    (made.folder / VIEW).unlink()
+    made.dvc("checkout", "-q", VIEW)
+
+
+def remote(made, folder, verify=False):
+    """A remote in `folder`, the default one and without DVC's own checks, holding the study."""
+    made.dvc("remote", "add", "-q", "-d", "near", str(folder))
+    made.dvc("remote", "modify", "near", "verify", str(verify).lower())
+    made.dvc("push", "-q")
+    made.commit("a remote")
+    return folder
+
+
+def pulled(made, folder, damage):
+    """A clone elsewhere that pulled from a remote with a damaged object."""
+    far = remote(made, folder / "far")
+    damage(store_path(far, md5_of(made, VIEW)))
+    other = clone(made, folder / "other")
+    other.dvc("pull", "-q")
+    return other
+
+
+def remote_flipped(made, folder):
+    return pulled(made, folder, flip)
+
+
+def remote_truncated(made, folder):
+    return pulled(made, folder, truncate)
+
+
+def forged(made, _):
+    (made.folder / VIEW).write_bytes(flipped(made.folder / VIEW))
+    made.dvc("commit", "-q", "-f")
+
+
+def metric_edited(made, _):
+    path = made.folder / METRIC
+    path.write_bytes(path.read_bytes().replace(b"0.", b"1.", 1))
+
+
+def metric_edited_quietly(made, _):
+    flip(made.folder / METRIC)
+
+
+def entry_removed(made, _):
+    edit_manifest(made, lambda stages: stages["generate"].pop(0))
+
+
+def lock_edited(made, _):
+    path, md5 = made.folder / "dvc.lock", md5_of(made, VIEW)
+    path.write_text(path.read_text().replace(md5, md5[::-1]))
+
+
+def collided(made, _):
+    """A stage more, whose output is one half of a collision; the other half then takes its place everywhere."""
+    one, other = COLLISION
+    name = "data/collision.bin"
+    with open(made.folder / "dvc.yaml", "r+") as graph:
+        text = graph.read()
+        stage = f"  collide:\n    cmd: 'true'\n    outs:\n    - {name}\n\nplots:\n- loss curves:"
+        graph.seek(0)
+        graph.write(text.replace("plots:\n- loss curves:", stage, 1))
+    (made.folder / name).write_bytes(one)
+    edit_manifest(made, lambda stages: stages.update(collide=[entry(made, name)]))
+    made.dvc("commit", "-q", "-f", "collide", "compare")
+    made.commit("one more output")
+    assert made.study("verify").returncode == 0 and "up to date" in made.dvc("status").stdout
+    overwrite(made.folder / name, other)
+    overwrite(cached(made, name), other)
+
+
+def killed(made, _):
+    """A stage killed while it writes; what it had written gets the final name and is committed."""
+    folder = made.folder / "data/simulated"
+    process = subprocess.Popen([sys.executable, "src/generate.py"], cwd=made.folder, env=environment(made.home),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    halves: list = []
+    while not halves and process.poll() is None:
+        time.sleep(0.001)
+        halves = list(folder.glob(".train.cxi.*.tmp"))
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert halves[0].read_bytes() != (made.folder / COUNTS).read_bytes()
+    (made.folder / COUNTS).unlink()
+    halves[0].rename(made.folder / COUNTS)
+    made.dvc("commit", "-q", "-f")
+
+
+# damage -> how it is made, the file verify names, the kind
+DAMAGES = {
+    "output edited, modification time restored": (edited, VIEW, "mismatch"),
+    "output deleted": (deleted, TRUTH, "missing"),
+    "file added to an output folder": (unlisted, f"{FOLDER}/x", "unlisted"),
+    "cache object: one bit flipped": (cache_flipped, VIEW, "mismatch"),
+    "cache object: truncated": (cache_truncated, VIEW, "mismatch"),
+    "cache object: replaced": (cache_replaced, VIEW, "mismatch"),
+    "cache object: deleted": (cache_deleted, BUNDLE, "missing"),
+    "listing of a folder: one bit flipped": (listing_flipped, FOLDER, "mismatch"),
+    "listing of a folder: deleted": (listing_deleted, FOLDER, "missing"),
+    "workspace restored from a bad cache object": (checked_out_bad, VIEW, "mismatch"),
+    "remote object flipped, then `dvc pull`": (remote_flipped, VIEW, "mismatch"),
+    "remote object truncated, then `dvc pull`": (remote_truncated, VIEW, "mismatch"),
+    "output forged, then `dvc commit -f`": (forged, VIEW, "mismatch"),
+    "metric in git (`cache: false`) edited": (metric_edited, METRIC, "mismatch"),
+    "the same, modification time restored": (metric_edited_quietly, METRIC, "mismatch"),
+    "MD5 collision swapped in": (collided, "data/collision.bin", "mismatch"),
+    "manifest entry removed": (entry_removed, "data/simulated/test.cxi", "unlisted"),
+    "dvc.lock and manifest.json disagree": (lock_edited, VIEW, "mismatch"),
+    "half-written output after a kill, then `dvc commit -f`": (killed, COUNTS, "mismatch"),
+}

@@ -1,0 +1,135 @@
+"""One small valid file for every reader, made by the study's own writers, and the reader itself."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from ptychodose import base, bundle, cxi, manifest, noise, params, views
+from ptychodose.files import write_json
+from ptychodose.settings import Generate
+from ptychodose.training_manifest import read_training_manifest
+from study import ROOT
+
+SETTINGS = Generate(base="", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)
+ARCHITECTURE = {"name": "unrolled", "steps": 2, "gradients": 1, "width": 4, "hidden": 1}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`make` writes a valid file into a folder and returns its path; `read` reads such a file to the end."""
+
+    make: Callable[[Path], Path]
+    read: Callable[[Path], object]
+
+
+def _params(folder: Path) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))))
+    return path
+
+
+def header(number: int = 3, size: int = 8) -> cxi.Header:
+    return cxi.Header(
+        positions=np.linspace(10, 30, 2 * number).reshape(number, 2),
+        nodes=np.stack(np.divmod(np.arange(number), 2), 1).astype(np.int32),
+        probe=np.full((size, size), 1 + 2j, np.complex64),
+        mask=np.zeros((size, size), np.uint32),
+        energy_ev=8800.0,
+        distance_m=1.0,
+        detector_pixel_m=172e-6,
+        pitch=2.4,
+        diameter=24.2,
+        shape=(40, 41),
+        dose_requested=50.0,
+        dose_measured=0.0,
+    )
+
+
+def _cxi(folder: Path) -> Path:
+    path = folder / "train.cxi"
+    cxi.write(path, header(), iter([np.arange(3 * 8 * 8, dtype=np.uint32).reshape(3, 8, 8)]))
+    return path
+
+
+def _read_cxi(path: Path) -> object:
+    with cxi.dataset(path) as (found, counts):
+        dose, number = cxi.measured_dose(path, found, counts), len(counts)
+    positive = (dose, found.pitch, found.diameter, found.pixel_m, found.energy_ev, found.dose_requested)
+    assert min(positive) > 0 and np.isfinite(positive).all()
+    assert np.isfinite(found.positions).all() and len(found.nodes) == len(found.positions) == number
+    assert all(a.dtype.isnative for a in (found.positions, found.nodes, found.probe, found.mask))
+    return found
+
+
+def _base(folder: Path) -> Path:
+    path = folder / "base.npz"
+    y, x = np.indices((64, 64)) - 32
+    made = {"objectGuess": np.full((70, 66), 0.5 + 0.5j, np.complex64)}
+    made |= {"probeGuess": (np.hypot(y, x) < 9).astype(np.complex64), "xcoords": np.array([32.0, 33.0])}
+    np.savez_compressed(path, ycoords=np.array([32.0, 37.0]), **made)
+    return path
+
+
+def _read_base(path: Path) -> object:
+    found = base.load(replace(SETTINGS, base=str(path)), noise.stream(0, "object"))
+    assert np.abs(found.obj).max() < 1.000001 and np.isfinite(found.probe).all() and np.isfinite(found.centres).all()
+    return found
+
+
+def _view(folder: Path) -> Path:
+    path, order = folder / "dense.h5", np.arange(6)
+    view = views.View(order * 3, np.zeros(6, np.int32), {1: order[:, None], 4: np.stack([order[:4], order[2:]])})
+    views.write(path, "dense", {"train": view, "test": view})
+    return path
+
+
+def _read_view(path: Path) -> object:
+    found = views.read(path, "train", {1, 4})
+    assert found.index.min() >= 0 and {g.max() < len(found.index) for g in found.groups.values()} == {True}
+    return views.skipped(path), found, views.read(path, "test", {4})
+
+
+def _bundle(folder: Path) -> Path:
+    path = folder / "wts.h5.zip"
+    weights = {"enter.weight": np.full((4, 3), 0.5, np.float32), "count": np.array(7, np.int64)}
+    bundle.save(path, {"architecture": ARCHITECTURE, "group_size": 4, "size": 64, "dose": [1.0, 2e5]}, weights)
+    return path
+
+
+def _read_bundle(path: Path) -> object:
+    meta, weights = bundle.load(path)
+    assert json.dumps(meta, allow_nan=False) and all(np.isfinite(values).all() for values in weights.values())
+    return meta, weights
+
+
+def _manifest(folder: Path) -> Path:
+    with contextlib.chdir(folder):
+        (Path("data")).mkdir(exist_ok=True)
+        for name in ("in.txt", "out.txt"):
+            Path("data", name).write_text(name)
+        made = manifest.write_stage_manifest("demo", [Path("data/in.txt")], [Path("data/out.txt")], {"dose": 5.0})
+    return folder / made
+
+
+def _training(folder: Path) -> Path:
+    path, taught = folder / "training_manifest.json", {"arm": "dense", "C": 4, "gridsize": 2, "dose": [300.0, 2e5]}
+    result = {"bundle_path": "data/bundles/dense/wts.h5.zip", "bundle_sha256": "0f" * 32, "bundle_size_bytes": 35894}
+    job = {**taught, "status": "success", "result": {**result, "final_loss": -2.25}}
+    write_json(path, {"jobs": [job], "skipped": [{"arm": "cnn", "C": 4, "reason": "train_cnn.view is null"}]})
+    return path
+
+
+READERS = {
+    "params": Reader(_params, params.load),
+    "cxi": Reader(_cxi, _read_cxi),
+    "base": Reader(_base, _read_base),
+    "view": Reader(_view, _read_view),
+    "bundle": Reader(_bundle, _read_bundle),
+    "manifest": Reader(_manifest, manifest.read),
+    "training": Reader(_training, lambda path: read_training_manifest(path, "run `dvc repro`")),
+}
