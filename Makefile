@@ -47,6 +47,7 @@ test-fast: setup  ## run the fast tests (under 3 minutes)
 
 soak: setup  ## run the long tests of a release (hours): 20 kills a stage, fuzzing, determinism -> metrics/soak.json
 	OMP_NUM_THREADS=1 python -m pytest -m soak
+	PYTHONPATH=src python tests/trust.py --write
 
 lint: setup  ## lint, format check, types
 	ruff check . && ruff format --check . && mypy

@@ -9,7 +9,7 @@ import torch
 
 from ptychodose import arms, comparison, cxi, figures, isa, manifest, params, scoring, views
 from ptychodose.files import atomic_folder, write_json
-from ptychodose.h5 import read_arrays, write_arrays
+from ptychodose.h5 import read_array, write_arrays
 from ptychodose.settings import Params
 from ptychodose.stage import run
 from ptychodose.testscan import Scan
@@ -32,7 +32,7 @@ def main() -> None:
     manifest.check_inputs("reconstruct_map", [MAP])
     manifest.check_inputs("limit", [LIMIT])
     jobs = _training_manifest(study)
-    truth = read_arrays(TRUTH, "run `dvc repro generate`")[0]["obj"]
+    truth = read_array(TRUTH, "obj", "run `dvc repro generate`")
     with cxi.dataset(TEST) as (header, counts):
         cxi.measured_dose(TEST, header, counts)
         test = Scan(header, counts, views.read_built(view_paths, "test", study.group_sizes() | {4}))
@@ -59,7 +59,7 @@ def _upstream(study: Params) -> list[str]:
 def _rows(study: Params, test: Scan, jobs: list[dict], truth: np.ndarray) -> dict[str, arms.Row]:
     """Every row of the tables, controls first."""
     block, seed = study.compare.block_groups, study.seed_of("noise")
-    solved = {path.stem: read_arrays(path, "run `dvc repro reconstruct_map`")[0]["obj"] for path in MAP.glob("*.h5")}
+    solved = {path.stem: read_array(path, "obj", "run `dvc repro reconstruct_map`") for path in MAP.glob("*.h5")}
     rows = arms.controls(test, truth, block)
     rows |= arms.networks(test, study.arms(), jobs, block, seed)
     rows |= arms.registered(test, study, solved)

@@ -37,3 +37,11 @@ def read_arrays(path: Path, remedy: str) -> tuple[dict[str, NDArray], dict[str, 
     except hdf5_guard.DAMAGE as error:
         raise StudyError(f"{path}: not readable ({one_line(error)}); {remedy}") from None
     return arrays, attributes
+
+
+def read_array(path: Path, name: str, remedy: str) -> NDArray:
+    """The dataset `name` of a file of arrays. Raises StudyError as `read_arrays`, and when there is none."""
+    arrays, _ = read_arrays(path, remedy)
+    if name not in arrays:
+        raise StudyError(f"{path}: entry {name} is missing; {remedy}")
+    return arrays[name]

@@ -147,9 +147,8 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StudyError(f"{path}: not found; run `dvc repro`, or `dvc pull` to fetch it") from None
     except (OSError, ValueError) as error:
-        raise StudyError(
-            f"{path}: damaged manifest ({one_line(error)}); restore it with `dvc checkout` or git"
-        ) from None
+        back = "`git restore manifest.json`" if path == JOINED else "`dvc checkout`"
+        raise StudyError(f"{path}: damaged manifest ({one_line(error)}); restore it with {back}") from None
 
 
 def check_inputs(stage: str, paths: Iterable[Path]) -> None:
