@@ -1,21 +1,30 @@
 """`make bench`: CPU seconds of every arm on the default study, in one run, with the machine -> metrics/bench.json.
 
-Trainings are timed by their stages (logs/, so run `make repro` first on this machine); everything else here.
+Trainings are timed by their stages (logs/, so run `make repro` first on this machine); everything else here, also what
+`train.portable` costs.
 """
 
 import json
+import os
+import statistics
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from ptychodose import arms, cxi, machine, noise, params, predict, reconstructors, views
+from ptychodose import arms, cxi, isa, machine, noise, params, predict, reconstructors, sources, training, views
 from ptychodose.errors import StudyError
 from ptychodose.files import write_json
+from ptychodose.h5 import read_array
 from ptychodose.stage import run
 from ptychodose.testscan import Scan
 
 TEST, VIEWS, OUT = Path("data/simulated/test.cxi"), Path("data/views"), Path("metrics/bench.json")
+REPEATS = 3  # trainings with and without the pins, taking turns
+PITCH, STEP = 2.4, 3  # px and nodes: about the default dense view
 
 
 def main() -> None:
@@ -44,8 +53,33 @@ def main() -> None:
     for row in rows.values():
         row["solve_ratio_to_map"] = row["solve_cpu_s"] / base
     rounded = {name: {key: round(value, 2) for key, value in row.items()} for name, row in rows.items()}
-    write_json(OUT, {"machine": machine.describe(), "dose": study.dose, "patterns": len(positions), "arms": rounded})
+    record = {"machine": machine.describe(), "dose": study.dose, "patterns": len(positions), "arms": rounded}
+    write_json(OUT, {**record, "portable": _portable()})
     print(f"written: {OUT}")
+
+
+def _portable() -> dict[str, float]:
+    """CPU seconds of one short training with isa.PINS and without, and their ratio."""
+    free = {name: value for name, value in os.environ.items() if name not in isa.PINS}
+    seconds: dict[str, list[float]] = {"pinned_cpu_s": [], "free_cpu_s": []}
+    for _ in range(REPEATS):
+        for name, environment in (("pinned_cpu_s", {**free, **isa.PINS}), ("free_cpu_s", free)):
+            command = [sys.executable, __file__, "--training"]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            seconds[name].append(float(done.stdout))
+    middle = {name: statistics.median(values) for name, values in seconds.items()}
+    return {**middle, "ratio": round(middle["pinned_cpu_s"] / middle["free_cpu_s"], 3)}
+
+
+def time_training() -> float:
+    """CPU seconds of the loop of one short training of the dense network, in this process's environment."""
+    torch.set_num_threads(1)
+    settings = replace(params.load().train, pattern_visits=400, objects=20)
+    probe = read_array(Path("data/probe.h5"), "probe", "run `dvc repro probe`")
+    source = sources.ProceduralScans(probe, *sources.template(PITCH, STEP, 4, 7, 1), settings, 1)
+    started = time.process_time()
+    training.train(source, training.architecture(settings), settings, 1)
+    return round(time.process_time() - started, 2)
 
 
 def _trained(name: str) -> float:
@@ -57,4 +91,7 @@ def _trained(name: str) -> float:
 
 
 if __name__ == "__main__":
-    run("bench", main)
+    if "--training" in sys.argv:
+        print(time_training())
+    else:
+        run("bench", main)

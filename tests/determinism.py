@@ -25,7 +25,7 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"
 EVERY = tuple(GRAPH)
 DATA = ("probe", "generate", "overlap")
 TRAININGS = tuple(stage for stage in EVERY if stage.startswith("train_"))
-NAMED = [f"data/manifests/{stage}.json" for stage in ("probe", "generate", "limit")]  # these read the base
+NAMED = [f"data/manifests/{stage}.json" for stage in ("probe", "generate", "overlap", "limit")]  # say its name
 ATTEMPTS = 3  # an emulator can crash
 RECIPE = "data/base/synthetic.yaml"
 
@@ -91,9 +91,6 @@ EXPERIMENTS = {
     ),
     "C library without AVX-512": Change(without("AVX512F AVX512VL AVX512DQ AVX512BW AVX512CD AVX512ER")),
     "C library without AVX2 and FMA": Change(without("AVX512F AVX512VL AVX2 FMA"), may_differ=("*",)),
-    "CPU: Intel Haswell (emulated)": emulated("Haswell", EVERY),
-    "CPU: AMD EPYC-Rome (emulated)": emulated("EPYC-Rome", WITHOUT_LIMIT),
-    "CPU: Intel Skylake-Client (emulated)": emulated("Skylake-Client", WITHOUT_LIMIT),
     "other working directory": Change(typed_in="src/ptychodose"),
     "other clone": Change(folder="another clone, ünïcode"),
     "other file name of the base": Change(
@@ -115,6 +112,9 @@ EXPERIMENTS = {
     TWO: free(2, against=ONE),
     f"{TWO}, again": free(2, against=TWO, same=True),
     NARROW: free(1, {"DNNL_MAX_CPU_ISA": "AVX2"}, against=ONE),  # the name that portable: false leaves alone
+    "CPU: Intel Haswell (emulated)": emulated("Haswell", EVERY),
+    "CPU: AMD EPYC-Rome (emulated)": emulated("EPYC-Rome", WITHOUT_LIMIT),
+    "CPU: Intel Skylake-Client (emulated)": emulated("Skylake-Client", WITHOUT_LIMIT),
 }  # fmt: skip
 
 

@@ -87,7 +87,9 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_spared(tmp_pat
         (tmp_path / "sub" / f".out.{pid}.tmp").mkdir(parents=True)
         (tmp_path / "sub" / f".out.{pid}.tmp" / "part").write_text("half")
     (tmp_path / ".notes.tmp").write_text("somebody's")
+    files.remove_stale(tmp_path, deep=False)
+    assert (tmp_path / "sub" / f".out.{dead}.tmp").is_dir() and not (tmp_path / f".a.json.{dead}.tmp").exists()
     files.remove_stale(tmp_path)
+    files.remove_stale(tmp_path / "absent")
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert left == [f".a.json.{alive}.tmp", ".notes.tmp", f"sub/.out.{alive}.tmp/part"]
-    files.remove_stale(tmp_path / "absent")

@@ -166,6 +166,16 @@ def test_two_trainings_side_by_side_as_make_repro_runs_them(finished, copied, la
     assert "up to date" in copied.dvc("repro").stdout
 
 
+def test_a_lock_file_that_a_killed_dvc_cut_off_is_named(finished, copied):
+    path = copied.folder / "dvc.lock"
+    path.write_bytes(path.read_bytes()[: path.read_bytes().rindex(b"sh: md5")])  # DVC writes it in place
+    done = copied.dvc("repro", ok=False)
+    assert done.returncode != 0 and "dvc.lock" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    copied.run("git", "checkout", "dvc.lock")
+    assert "up to date" in copied.dvc("repro").stdout
+    kills.assert_recovered(copied, finished)
+
+
 @pytest.fixture
 def remote(copied, tmp_path):
     """An empty folder that `dvc push` of the copied study goes to."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ptychodose import hdf5_guard
 from ptychodose.errors import StudyError
-from ptychodose.files import atomic_path
+from ptychodose.h5 import writing
 from ptychodose.phantom import object_pixel, wavelength_m
 from ptychodose.strict import MAX_PIXELS, is_whole, one_line
 
@@ -66,10 +66,10 @@ def write(path: Path, header: Header, counts: Iterable[NDArray[np.uint32]]) -> f
     """Write one split block by block; returns the measured mean counts per pattern.
 
     `counts` yields consecutive blocks (m, N, N) uint32, centred layout; `header.dose_measured` is ignored and
-    replaced by what was written. Memory holds one block.
+    replaced by what was written. Memory holds one block and the packed file.
     """
     size, number = len(header.probe), len(header.positions)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with writing(path) as file:
         file["cxi_version"] = 160
         chunks = (min(16, number), size, size)  # packed to the widest count of 16 patterns
         data = file.create_dataset(

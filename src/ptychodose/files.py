@@ -1,5 +1,6 @@
 """Writing without half-written files: everything is written aside, flushed to disk and renamed."""
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -42,16 +43,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_stale(folder: Path) -> None:
-    """Remove what killed writers of `atomic_path` and `atomic_folder` left under `folder`; living ones are spared."""
-    for path in folder.rglob(".*.tmp"):
-        number = path.name.split(".")[-2]
-        if not number.isdigit() or _alive(int(number)):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def remove_stale(folder: Path, deep: bool = True) -> None:
+    """Remove what killed writers of `atomic_path` and `atomic_folder` left in `folder` and, if `deep`, below it.
+
+    Living writers are spared; that they rename their work meanwhile does no harm.
+    """
+    for base, folders, names in os.walk(folder):  # passes over what vanishes
+        for name in fnmatch.filter([*folders, *names], ".*.tmp"):
+            number = name.split(".")[-2]
+            if number.isdigit() and not _alive(int(number)):
+                _remove(Path(base, name))
+        if not deep:
+            break
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

@@ -3,7 +3,8 @@
 HDF5's newest file format (libver="latest") stamps groups with the time; the default one does not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -15,9 +16,21 @@ from ptychodose.files import atomic_path
 from ptychodose.strict import one_line
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file that is made in memory, with the bytes it would have on disk, and written as a whole at the end:
+    when the disk under an open file is full, HDF5 (2.0) crashes the interpreter."""
+    with h5py.File(path.name, "w", driver="core", backing_store=False, block_size=2**20) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(image)
+
+
 def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[str, object] | None = None) -> None:
     """Write arrays by name ("group/name" makes groups) and root attributes, sorted, without times."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with writing(path) as file:
         for name in sorted(arrays):
             file.create_dataset(name, data=arrays[name], track_times=False)
         for name, value in sorted((attributes or {}).items()):

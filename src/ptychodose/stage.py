@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ptychodose.errors import StudyError
@@ -41,6 +41,7 @@ def run(name: str, main: Callable[[], None], environment: Environment = lambda: 
     try:
         _restart_with(environment(), here)
         with _alone(name):
+            remove_stale(ROOT, deep=False)
             for folder in OUTS:
                 remove_stale(folder)
             main()
@@ -60,7 +61,7 @@ def run(name: str, main: Callable[[], None], environment: Environment = lambda: 
 
 def _fail(name: str, message: str) -> None:
     back = "`git checkout dvc.lock params.yaml && dvc checkout` brings the last committed result back"
-    print(f"error: {message}\n{name} wrote nothing; {back}", file=sys.stderr)
+    print(f"error: {message}\n{name} did not finish; {back}", file=sys.stderr)
     raise SystemExit(1)
 
 
@@ -86,10 +87,14 @@ def _alone(name: str) -> Iterator[None]:
 
 
 def _die_with_parent() -> None:
+    """Ask the kernel for it. DVC may have died before, while libraries loaded: it and its stages share a session,
+    which whoever adopts an orphan does not."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if "DVC_STAGE" in os.environ and os.getsid(os.getppid()) != os.getsid(0):
+            raise SystemExit("error: the DVC that started this stage is gone")
 
 
 def _log(name: str, seconds: float) -> None:
-    with open(LOGS / f"{name}.json", "w", encoding="utf-8") as file:
+    with suppress(OSError), open(LOGS / f"{name}.json", "w", encoding="utf-8") as file:
         json.dump({"stage": name, "seconds": round(seconds, 1), "cpu_seconds": round(time.process_time(), 1)}, file)

@@ -117,7 +117,10 @@ def describe(
 
 def _mean(weighted: list[tuple[int, float | None]]) -> float | None:
     kept = [(n, value) for n, value in weighted if value is not None]
-    return sum(n * value for n, value in kept) / sum(n for n, _ in kept) if kept else None
+    total = 0.0
+    for n, value in kept:  # not sum(), which compensates rounding from Python 3.12 on
+        total += n * value
+    return total / sum(n for n, _ in kept) if kept else None
 
 
 def write(path: Path, view_name: str, splits: dict[str, View]) -> None:
