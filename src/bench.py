@@ -54,29 +54,29 @@ def main() -> None:
         row["solve_ratio_to_map"] = row["solve_cpu_s"] / base
     rounded = {name: {key: round(value, 2) for key, value in row.items()} for name, row in rows.items()}
     record = {"machine": machine.describe(), "dose": study.dose, "patterns": len(positions), "arms": rounded}
-    write_json(OUT, {**record, "portable": _portable()})
+    write_json(OUT, {**record, "portable": {f"groups of {size}": _portable(size) for size in (1, 4)}})
     print(f"written: {OUT}")
 
 
-def _portable() -> dict[str, float]:
-    """CPU seconds of one short training with isa.PINS and without, and their ratio."""
+def _portable(size: int) -> dict[str, float]:
+    """CPU seconds of one short training on groups of `size` with isa.PINS and without, and their ratio."""
     free = {name: value for name, value in os.environ.items() if name not in isa.PINS}
     seconds: dict[str, list[float]] = {"pinned_cpu_s": [], "free_cpu_s": []}
     for _ in range(REPEATS):
         for name, environment in (("pinned_cpu_s", {**free, **isa.PINS}), ("free_cpu_s", free)):
-            command = [sys.executable, __file__, "--training"]
+            command = [sys.executable, __file__, "--training", str(size)]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             seconds[name].append(float(done.stdout))
     middle = {name: statistics.median(values) for name, values in seconds.items()}
     return {**middle, "ratio": round(middle["pinned_cpu_s"] / middle["free_cpu_s"], 3)}
 
 
-def time_training() -> float:
-    """CPU seconds of the loop of one short training of the dense network, in this process's environment."""
+def time_training(size: int) -> float:
+    """CPU seconds of the loop of one short training on groups of `size`, in this process's environment."""
     torch.set_num_threads(1)
-    settings = replace(params.load().train, pattern_visits=400, objects=20)
+    settings = replace(params.load().train, pattern_visits=160, objects=20)
     probe = read_array(Path("data/probe.h5"), "probe", "run `dvc repro probe`")
-    source = sources.ProceduralScans(probe, *sources.template(PITCH, STEP, 4, 7, 1), settings, 1)
+    source = sources.ProceduralScans(probe, *sources.template(PITCH, STEP, size, 7, 1), settings, 1)
     started = time.process_time()
     training.train(source, training.architecture(settings), settings, 1)
     return round(time.process_time() - started, 2)
@@ -92,6 +92,6 @@ def _trained(name: str) -> float:
 
 if __name__ == "__main__":
     if "--training" in sys.argv:
-        print(time_training())
+        print(time_training(int(sys.argv[-1])))
     else:
         run("bench", main)

@@ -6,9 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from ptychodose import answer, params, verify_command
+from ptychodose import answer, params
 from ptychodose.errors import StudyError
 from ptychodose.files import write_json
+from ptychodose.integrity import verify_command
 from ptychodose.stage import ROOT
 
 

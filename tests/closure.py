@@ -33,8 +33,7 @@ def _imports(path: Path) -> list[Path]:
             assert node.level == 0, f"{path}: relative import"
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     ours = [name.split(".") for name in names if name and name.split(".")[0] == "ptychodose"]
-    if ours:
-        ours.append(["ptychodose", "__init__"])
+    ours += [[*parts[:n], "__init__"] for parts in list(ours) for n in range(1, len(parts))]
     paths = [SRC.joinpath(*parts).with_suffix(".py") for parts in ours]
     return [path for path in paths if path.is_file()]
 

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import yaml
 
-from ptychodose import listings, lock, manifest
+from ptychodose import manifest
+from ptychodose.integrity import listings, lock
 
 ARRAY, TABLE, NOTES, METRIC, PICTURE = "data/a.h5", "data/f/t.csv", "data/f/n.json", "metrics/m.json", "metrics/p.png"
 GRAPH = {

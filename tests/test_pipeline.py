@@ -63,7 +63,7 @@ def test_the_arms_differ_in_one_line():
 
 
 def test_imports_form_an_acyclic_graph():
-    modules = sorted((SRC / "ptychodose").glob("*.py"))
+    modules = sorted((SRC / "ptychodose").rglob("*.py"))
     reach = {m.relative_to(ROOT).as_posix(): closure(m) for m in modules}
     for name, reached in reach.items():
         for other in reached - {name}:

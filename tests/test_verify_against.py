@@ -12,8 +12,8 @@ import pytest
 
 import mini
 from mini import ARRAY, METRIC, NOTES, PICTURE, TABLE
-from ptychodose import causes, lock, record, reproduced, values, verify_command
 from ptychodose.errors import StudyError
+from ptychodose.integrity import causes, lock, record, reproduced, values, verify_command
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 import mini
 from damage import flip
 from mini import ARRAY, METRIC, NOTES, TABLE
-from ptychodose import copies, listings, lock, record, repair, seal, stores, verify, verify_command
 from ptychodose.errors import StudyError
 from ptychodose.files import sha256_file
+from ptychodose.integrity import copies, listings, lock, record, repair, seal, stores, verify, verify_command
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptychodose import copies, listings, manifest, record
+from ptychodose import manifest
 from ptychodose.errors import StudyError
+from ptychodose.integrity import copies, listings, record
 from ptychodose.params import load_yaml
 from ptychodose.strict import is_inside
 

@@ -7,9 +7,9 @@ import yaml
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ptychodose import lock
 from ptychodose.align import align, clean
 from ptychodose.h5 import read_arrays
+from ptychodose.integrity import lock
 from ptychodose.metrics import phase_beside
 
 ARMS = ("baseline", "dense", "map", "hybrid")

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptychodose import lock, manifest, record, revision
-from ptychodose.copies import digests
+from ptychodose import manifest
 from ptychodose.errors import StudyError
-from ptychodose.record import MISMATCH, MISSING, Record, Row
+from ptychodose.integrity import lock, record, revision
+from ptychodose.integrity.copies import digests
+from ptychodose.integrity.record import MISMATCH, MISSING, Record, Row
 
 OK, UNLISTED = "OK", "unlisted"
 

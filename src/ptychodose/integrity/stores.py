@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ptychodose import listings, lock, record
-from ptychodose.copies import Digests, Wanted, digests
-from ptychodose.record import MISMATCH, MISSING, Record
-from ptychodose.remote import Remote
-from ptychodose.verify import UNLISTED, Finding
+from ptychodose.integrity import listings, lock, record
+from ptychodose.integrity.copies import Digests, Wanted, digests
+from ptychodose.integrity.record import MISMATCH, MISSING, Record
+from ptychodose.integrity.remote import Remote
+from ptychodose.integrity.verify import UNLISTED, Finding
 
 
 def whole_cache() -> tuple[list[Finding], int]:

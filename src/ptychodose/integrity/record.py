@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ptychodose import listings, lock, manifest
-from ptychodose.copies import Wanted
+from ptychodose import manifest
 from ptychodose.errors import StudyError
+from ptychodose.integrity import listings, lock
+from ptychodose.integrity.copies import Wanted
 from ptychodose.params import load_yaml
 from ptychodose.strict import is_inside
 

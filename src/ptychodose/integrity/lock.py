@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptychodose import listings
 from ptychodose.errors import StudyError
+from ptychodose.integrity import listings
 from ptychodose.params import load_yaml
 from ptychodose.strict import is_inside
 
