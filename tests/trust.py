@@ -44,7 +44,7 @@ def determinism(record: dict) -> str:
         if "weights_differ_by" in row:
             said += f", weights differ by {row['weights_differ_by']:.1g} of the largest"
         elif not row["identical"]:
-            said += ": " + ", ".join(row["differs"][:4])
+            said += ": " + ", ".join(row["differs"])
         against = f" (compared with: {row['compared_with']})" if "compared_with" in row else ""
         rows.append([name + against, said, _stages(row["stages"])])
     return stamp(record) + "\n" + table(["change", "identical?", "stages"], rows)
