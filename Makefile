@@ -3,6 +3,7 @@
 PYTHON ?= python3
 INDEX ?=
 STAMP := .venv/.made-from-lock
+ATTACKS := $(addprefix tests/test_,kills.py interruptions.py verify.py verify_repair.py determinism.py)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -39,8 +40,11 @@ bench: setup  ## CPU seconds of every arm on this machine -> metrics/bench.json 
 verify: setup  ## re-read every artifact and compare it with manifest.json and dvc.lock
 	python src/study.py verify
 
-test: setup  ## run all tests that CI runs (fast and slow)
-	OMP_NUM_THREADS=1 python -m pytest -m "not soak"
+test: setup  ## run all tests that CI runs (fast and slow), attacks on the study beside the rest
+	@mkdir -p logs
+	export OMP_NUM_THREADS=1; python -m pytest -m "not soak" $(ATTACKS) > logs/attacks.txt 2>&1 & attacks=$$!; \
+	python -m pytest -m "not soak" $(addprefix --ignore=,$(ATTACKS)); code=$$?; \
+	wait $$attacks || code=1; cat logs/attacks.txt; exit $$code
 
 test-fast: setup  ## run the fast tests (under 3 minutes)
 	OMP_NUM_THREADS=1 python -m pytest -m "not soak and not slow"
