@@ -68,7 +68,7 @@ def fuzz(record: dict) -> str:
     return stamp(record) + "\n" + table(["reader", "inputs", "loaded as valid", "refused in one line"], rows)
 
 
-TABLES = {"damages": damages, "determinism": determinism, "kills": kills, "fuzz": fuzz}
+TABLES = {"damages": damages, "determinism": determinism, "kills": kills, "kills_of_dvc": kills, "fuzz": fuzz}
 
 
 def updated(text: str) -> str:
