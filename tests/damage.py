@@ -216,7 +216,7 @@ def killed(made, _):
         halves = list(folder.glob(".train.cxi.*.tmp"))
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert halves[0].read_bytes() != (made.folder / COUNTS).read_bytes()
+    os.truncate(halves[0], min(halves[0].stat().st_size, (made.folder / COUNTS).stat().st_size // 2))  # it may be whole
     (made.folder / COUNTS).unlink()
     halves[0].rename(made.folder / COUNTS)
     made.dvc("commit", "-q", "-f")

@@ -197,8 +197,8 @@ def assert_gone(orphan: psutil.Process | None) -> None:
 
 
 def mend_lock(study: Study, tally: Tally) -> None:
-    """DVC writes dvc.lock and its rwlock in place, so a kill can cut one off; it then names it, and the file has to go."""
-    (cut,) = [name for name in (".dvc/tmp/rwlock", "dvc.lock") if name in said(study)] or [None]
+    """DVC writes dvc.lock and its rwlock in place, a kill can cut one off; it says which, and that has to go."""
+    cut = next((name for name in (".dvc/tmp/rwlock", "dvc.lock") if name in said(study)), None)
     assert cut is not None, said(study)
     (study.folder / cut).unlink()
     tally.locks_cut += 1
