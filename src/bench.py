@@ -74,7 +74,7 @@ def _portable(size: int) -> dict[str, float]:
 def time_training(size: int) -> float:
     """CPU seconds of the loop of one short training on groups of `size`, in this process's environment."""
     torch.set_num_threads(1)
-    settings = replace(params.load().train, pattern_visits=160, objects=20)
+    settings = replace(params.load().train, pattern_visits=160, objects=20, validations=1)
     probe = read_array(Path("data/probe.h5"), "probe", "run `dvc repro probe`")
     source = sources.ProceduralScans(probe, *sources.template(PITCH, STEP, size, 7, 1), settings, 1)
     started = time.process_time()
