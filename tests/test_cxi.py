@@ -7,25 +7,19 @@ import h5py
 import numpy as np
 import pytest
 
+import samples
 from ptychodose import cxi
 from ptychodose.errors import StudyError
 
 
 def header(number=5, size=64):
     rng = np.random.Generator(np.random.Philox(0))
-    return cxi.Header(
+    return dataclasses.replace(
+        samples.header(number, size),
         positions=rng.uniform(32, 60, (number, 2)),
         nodes=np.stack(np.divmod(np.arange(number), 3), 1).astype(np.int32),
         probe=(rng.standard_normal((size, size)) + 1j).astype(np.complex64),
-        mask=np.zeros((size, size), np.uint32),
-        energy_ev=8800.0,
-        distance_m=1.0,
-        detector_pixel_m=172e-6,
-        pitch=2.4,
-        diameter=24.2,
         shape=(100, 97),
-        dose_requested=50.0,
-        dose_measured=0.0,
     )
 
 
