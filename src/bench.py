@@ -15,12 +15,16 @@ from pathlib import Path
 
 import torch
 
-from ptychodose import arms, cxi, isa, machine, noise, params, predict, reconstructors, sources, training, views
+from ptychodose.compare import arms, reconstructors
 from ptychodose.errors import StudyError
-from ptychodose.files import write_json
-from ptychodose.h5 import read_array
-from ptychodose.stage import run
-from ptychodose.testscan import Scan
+from ptychodose.formats.atomic import write_json
+from ptychodose.formats.h5 import read_array
+from ptychodose.networks import predict, sources, training
+from ptychodose.physics import noise
+from ptychodose.scans import cxi, views
+from ptychodose.scans.scan import Scan
+from ptychodose.study import isa, machine, params
+from ptychodose.study.stage import run
 
 TEST, VIEWS, OUT = Path("data/simulated/test.cxi"), Path("data/views"), Path("metrics/bench.json")
 REPEATS = 3  # trainings with and without the pins, taking turns

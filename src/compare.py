@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ptychodose import arms, comparison, cxi, figures, isa, manifest, params, scoring, views
-from ptychodose.files import atomic_folder, write_json
-from ptychodose.h5 import read_array, write_arrays
-from ptychodose.settings import Params
-from ptychodose.stage import run
-from ptychodose.testscan import Scan
-from ptychodose.training_manifest import read_training_manifest
+from ptychodose.compare import arms, figures
+from ptychodose.formats.atomic import atomic_folder, write_json
+from ptychodose.formats.h5 import read_array, write_arrays
+from ptychodose.scans import cxi, views
+from ptychodose.scans.scan import Scan
+from ptychodose.score import comparison, scoring
+from ptychodose.study import isa, manifest, params
+from ptychodose.study.settings import Params
+from ptychodose.study.stage import run
+from ptychodose.study.training_manifest import read_training_manifest
 
 TEST, TRUTH, VIEWS = Path("data/simulated/test.cxi"), Path("data/simulated/truth.h5"), Path("data/views")
 MAP, LIMIT = Path("data/map"), Path("data/limit")

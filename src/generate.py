@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ptychodose import acquisition, base, cxi, noise, params, progress
-from ptychodose.h5 import write_arrays
-from ptychodose.manifest import write_stage_manifest
-from ptychodose.stage import run
+from ptychodose.formats.h5 import write_arrays
+from ptychodose.physics import noise
+from ptychodose.scans import acquisition, base, cxi
+from ptychodose.study import params, progress
+from ptychodose.study.manifest import write_stage_manifest
+from ptychodose.study.stage import run
 
 OUT = Path("data/simulated")
 TRUTH = OUT / "truth.h5"

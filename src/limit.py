@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
-from ptychodose import acquisition, base, comparison, cxi, limits, noise, params, scan, views
+from ptychodose.bounds import limits
 from ptychodose.errors import StudyError
-from ptychodose.files import atomic_folder, write_json
-from ptychodose.manifest import write_stage_manifest
-from ptychodose.settings import Params
-from ptychodose.stage import run
+from ptychodose.formats.atomic import atomic_folder, write_json
+from ptychodose.physics import lattice, noise
+from ptychodose.scans import acquisition, base, cxi, views
+from ptychodose.score import comparison
+from ptychodose.study import params
+from ptychodose.study.manifest import write_stage_manifest
+from ptychodose.study.settings import Params
+from ptychodose.study.stage import run
 
 OUT = Path("data/limit")
 GROUP = 4  # neighbouring patterns whose limit is set beside that of one pattern
@@ -57,7 +61,7 @@ def _views(study: Params, header: cxi.Header) -> dict[str, views.View]:
 
 
 def _stride(study: Params, name: str) -> int:
-    return scan.stride(study.views()[name], study.generate.nodes_per_diameter, f"overlap.{name}")
+    return lattice.stride(study.views()[name], study.generate.nodes_per_diameter, f"overlap.{name}")
 
 
 if __name__ == "__main__":

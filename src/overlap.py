@@ -5,11 +5,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ptychodose import cxi, figures, noise, params, scan, views
-from ptychodose.files import write_json
-from ptychodose.manifest import check_inputs, write_stage_manifest
-from ptychodose.settings import Params
-from ptychodose.stage import run
+from ptychodose.compare import figures
+from ptychodose.formats.atomic import write_json
+from ptychodose.physics import lattice, noise
+from ptychodose.scans import cxi, views
+from ptychodose.study import params
+from ptychodose.study.manifest import check_inputs, write_stage_manifest
+from ptychodose.study.settings import Params
+from ptychodose.study.stage import run
 
 OUT = Path("data/views")
 SPLITS = {split: Path(f"data/simulated/{split}.cxi") for split in views.SPLITS}
@@ -28,7 +31,7 @@ def main() -> None:
             views.write_skipped(path, name, reason)
             details[name] = {"skipped": reason}
             continue
-        step = scan.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}")
+        step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}")
         built, details[name] = _build(study, name, step, noise.stream(study.seed, "views", number))
         views.write(path, name, built)
         drawn[name] = built

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from ptychodose import base, measures, noise, params
-from ptychodose.h5 import write_arrays
-from ptychodose.manifest import write_stage_manifest
-from ptychodose.stage import run
+from ptychodose.formats.h5 import write_arrays
+from ptychodose.physics import noise, overlap
+from ptychodose.scans import base
+from ptychodose.study import params
+from ptychodose.study.manifest import write_stage_manifest
+from ptychodose.study.stage import run
 
 OUT = Path("data/probe.h5")
 
@@ -15,7 +17,7 @@ def main() -> None:
     outlive a change of those."""
     study = params.load()
     source = base.load(study.generate, noise.stream(0, "object"))  # its object is not used
-    write_arrays(OUT, {"probe": source.probe}, {"diameter": measures.encircled_diameter(source.probe)})
+    write_arrays(OUT, {"probe": source.probe}, {"diameter": overlap.encircled_diameter(source.probe)})
     settings = {"generate": study.generate}
     write_stage_manifest("probe", inputs=[Path(study.generate.base)], outputs=[OUT], parameters=settings)
 

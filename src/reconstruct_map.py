@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ptychodose import comparison, cxi, frc, isa, noise, params, poisson_map, testscan, views
-from ptychodose.files import atomic_folder, write_json
-from ptychodose.h5 import write_arrays
-from ptychodose.manifest import check_inputs, environment, write_stage_manifest
-from ptychodose.settings import Params
-from ptychodose.stage import run
+from ptychodose.formats.atomic import atomic_folder, write_json
+from ptychodose.formats.h5 import write_arrays
+from ptychodose.iterative import poisson_map
+from ptychodose.physics import noise
+from ptychodose.scans import cxi, scan, views
+from ptychodose.score import comparison, frc
+from ptychodose.study import isa, params
+from ptychodose.study.manifest import check_inputs, environment, write_stage_manifest
+from ptychodose.study.settings import Params
+from ptychodose.study.stage import run
 
 TEST, VIEWS, OUT = Path("data/simulated/test.cxi"), Path("data/views"), Path("data/map")
 
@@ -25,7 +29,7 @@ def main() -> None:
     check_inputs("overlap", paths)
     with cxi.dataset(TEST) as (header, counts):
         cxi.measured_dose(TEST, header, counts)
-        test = testscan.Scan(header, counts, views.read_built(paths, "test", {4} & study.group_sizes()))
+        test = scan.Scan(header, counts, views.read_built(paths, "test", {4} & study.group_sizes()))
         solved = _solve(test, study)
         halves = _half_data(test, study, solved["map"].weight) if "map" in solved else None
     record = {name: {"weight": s.weight, "iterations": s.iterations, "tried": s.tried} for name, s in solved.items()}
@@ -44,21 +48,21 @@ def main() -> None:
         print(f"{name}: weight {solution.weight:.3g} of {len(solution.tried)} tried, {solution.iterations} iterations")
 
 
-def _solve(test: testscan.Scan, study: Params) -> dict[str, poisson_map.Solution]:
+def _solve(test: scan.Scan, study: Params) -> dict[str, poisson_map.Solution]:
     """MAP of the dense view, the sparse view, and the dense view with the sparse one's photons."""
     header, settings, solved = test.header, study.reconstruct_map, {}
-    cases = {"map": ("dense", 1.0), "map_sparse": ("sparse", 1.0), "map_thinned": ("dense", testscan.equal_total(test))}
+    cases = {"map": ("dense", 1.0), "map_sparse": ("sparse", 1.0), "map_thinned": ("dense", scan.equal_total(test))}
     for number, (name, (view, share)) in enumerate(cases.items()):
         if view not in test.views or share is None:
             continue
-        counts = test.read(view) if share == 1 else testscan.thinned(test, share, study.seed_of("noise"))
+        counts = test.read(view) if share == 1 else scan.thinned(test, share, study.seed_of("noise"))
         probe = (header.probe * np.float32(share**0.5)).astype(np.complex64)
         rng = noise.stream(study.seed, "solver", number)
         solved[name] = poisson_map.solve(counts, probe, test.positions(view), header.shape, settings, rng)
     return solved
 
 
-def _half_data(test: testscan.Scan, study: Params, weight: float) -> dict:
+def _half_data(test: scan.Scan, study: Params, weight: float) -> dict:
     """FRC between reconstructions of two halves of the photons: resolution without truth.
 
     The halves' photons are independent, the prior is not: where it outweighs the data the curve is optimistic.

@@ -6,11 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-from ptychodose import answer, params
+from ptychodose.compare import answer
 from ptychodose.errors import StudyError
-from ptychodose.files import write_json
+from ptychodose.formats.atomic import write_json
 from ptychodose.integrity import verify_command
-from ptychodose.stage import ROOT
+from ptychodose.study import params
+from ptychodose.study.stage import ROOT
 
 
 def show_answer(_: argparse.Namespace) -> int:

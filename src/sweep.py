@@ -13,12 +13,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ptychodose import figures, machine, params, progress, sweep, sweep_figures, sweep_gallery, sweep_rows, sweep_table
-from ptychodose.dvc_queue import DvcQueue, untracked
+from ptychodose.compare import figures
 from ptychodose.errors import StudyError
-from ptychodose.files import write_json
-from ptychodose.sitting import Sitting
-from ptychodose.stage import LOGS, ROOT
+from ptychodose.formats.atomic import write_json
+from ptychodose.study import machine, params, progress
+from ptychodose.study.stage import LOGS, ROOT
+from ptychodose.sweeps import design, drawings, gallery, records, tables
+from ptychodose.sweeps.dvc_queue import DvcQueue, untracked
+from ptychodose.sweeps.sitting import Sitting
 
 FOLDER, README, BENCH = Path("metrics/sweep"), Path("README.md"), Path("metrics/bench.json")
 TABLE, LIMIT, MACHINE = FOLDER / "sweep.csv", FOLDER / "limit.json", FOLDER / "machine.json"
@@ -28,17 +30,17 @@ NEXT = "next: python src/sweep.py draw, then python src/sweep.py readme --write"
 def run(options: argparse.Namespace) -> int:
     """Bring every run of the design into metrics/sweep/sweep.csv; exit status 0 only if none failed."""
     study, document = params.load(), params.load_yaml("params.yaml")
-    code = sweep.code_digest(Path("."))
-    if missing := untracked([name for name in sweep.code_files(Path(".")) if name != study.generate.base]):
+    code = design.code_digest(Path("."))
+    if missing := untracked([name for name in design.code_files(Path(".")) if name != study.generate.base]):
         raise StudyError(f"{missing[0]}: git does not know it, so queued runs would miss it; `git add {missing[0]}`")
-    star, heat = sweep.star(study), sweep.heat(study)
-    wanted = sweep.ordered({"star": star, "heat": heat, "all": star + heat}[options.design])
+    star, heat = design.star(study), design.heat(study)
+    wanted = design.ordered({"star": star, "heat": heat, "all": star + heat}[options.design])
     have = {row.run for row in _rows() if row.code == code}
     todo = [each for each in wanted if each not in have][: options.limit_runs]
     print(f"{len(wanted)} runs of code {code}: {len(have & set(wanted))} in {TABLE}, {len(todo)} to do")
 
-    def collect(each: sweep.Run, details: dict[str, Any]) -> None:
-        sweep_rows.add(TABLE, each, code, details)
+    def collect(each: design.Run, details: dict[str, Any]) -> None:
+        records.add(TABLE, each, code, details)
         if each == _centre(star) and details.get("limit"):
             write_json(LIMIT, details["limit"])
 
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     with _alone(), progress.bar(len(todo), "sweep", "run") as bar:
         sitting = Sitting(DvcQueue(), collect, bar.update, options.jobs, {each.training for each in have})
         try:
-            sitting.work({each.name(code): each for each in todo}, lambda each: sweep.overrides(each, study, document))
+            sitting.work({each.name(code): each for each in todo}, lambda each: design.overrides(each, study, document))
         finally:
             if bar.n:
                 _record(code, int(bar.n), len(sitting.failed), options.jobs, time.monotonic() - started)
@@ -61,13 +63,13 @@ def run(options: argparse.Namespace) -> int:
     return int(bool(sitting.failed))
 
 
-def _centre(star: list[sweep.Run]) -> sweep.Run:
+def _centre(star: list[design.Run]) -> design.Run:
     """The star's centre at the dose that lends the sweep its limits, which scale with dose."""
-    return next(each for each in star if each.dose == sweep.LEAD_DOSE)
+    return next(each for each in star if each.dose == design.LEAD_DOSE)
 
 
-def _rows() -> list[sweep_rows.Row]:
-    return sweep_rows.read(TABLE) if TABLE.is_file() else []
+def _rows() -> list[records.Row]:
+    return records.read(TABLE) if TABLE.is_file() else []
 
 
 @contextmanager
@@ -107,22 +109,22 @@ def _json(path: Path, otherwise: Any) -> Any:
 
 def draw(_: argparse.Namespace) -> int:
     """Draw every figure the table allows."""
-    rows, limit, bench = sweep_rows.read(TABLE), _json(LIMIT, None), _json(BENCH, None)
-    star, heat = (bool(sweep_rows.latest(rows, design)) for design in ("star", "heat"))
-    if star and heat and sweep_rows.latest(rows, "star")[0].code != sweep_rows.latest(rows, "heat")[0].code:
+    rows, limit, bench = records.read(TABLE), _json(LIMIT, None), _json(BENCH, None)
+    star, heat = (bool(records.latest(rows, design)) for design in ("star", "heat"))
+    if star and heat and records.latest(rows, "star")[0].code != records.latest(rows, "heat")[0].code:
         print("note: star and heat were measured with different code; `make sweep` repeats the older one")
     wanted: dict[str, tuple[Callable[[], Figure], str]] = {  # file -> how to draw it, and what is missing for it
-        "dose.png": (lambda: sweep_figures.quality_vs_dose(rows, limit), "" if star else "no runs of the star"),
-        "photons.png": (lambda: sweep_figures.quality_vs_photons(rows, limit), ""),
-        "overlap.png": (lambda: sweep_figures.heat_maps(rows), "" if heat else "no runs of the heat map"),
+        "dose.png": (lambda: drawings.quality_vs_dose(rows, limit), "" if star else "no runs of the star"),
+        "photons.png": (lambda: drawings.quality_vs_photons(rows, limit), ""),
+        "overlap.png": (lambda: drawings.heat_maps(rows), "" if heat else "no runs of the heat map"),
         "cost.png": (
-            lambda: sweep_figures.quality_vs_cost(rows, bench),
+            lambda: drawings.quality_vs_cost(rows, bench),
             f"no {BENCH}" if not bench else "" if star else "no runs of the star",
         ),
     }
     centre = _centre_objects(rows)
     wanted["gallery.png"] = (
-        lambda: sweep_gallery.gallery(*centre),
+        lambda: gallery.gallery(*centre),
         "" if centre[0] else "its experiments are not in this clone",
     )
     for name, (make, missing) in wanted.items():
@@ -133,39 +135,39 @@ def draw(_: argparse.Namespace) -> int:
     return 0
 
 
-def _centre_objects(rows: list[sweep_rows.Row]) -> tuple[dict[float, sweep_gallery.Images], dict[float, float]]:
+def _centre_objects(rows: list[records.Row]) -> tuple[dict[float, gallery.Images], dict[float, float]]:
     """Objects and photons per pixel by dose, of the star's centre runs whose experiments this clone still has."""
     queue, study = DvcQueue(), params.load()
-    refs, mine = queue.finished(), sweep_rows.latest(rows, "star")
+    refs, mine = queue.finished(), records.latest(rows, "star")
     seeds = [study.seed_of(source) for source in ("object", "noise", "network")]
-    images: dict[float, sweep_gallery.Images] = {}
+    images: dict[float, gallery.Images] = {}
     photons: dict[float, float] = {}
-    for run in sweep.star(study):
+    for run in design.star(study):
         name = run.name(mine[0].code) if mine else ""
         if [run.seed_object, run.seed_noise, run.seed_network] == seeds and name in refs:
             details = queue.details(refs[name])
             region = slice(*details["region"][0]), slice(*details["region"][1])
-            images[run.dose] = sweep_gallery.objects(queue.show(refs[name], "dvc.lock"), region)
+            images[run.dose] = gallery.objects(queue.show(refs[name], "dvc.lock"), region)
             photons[run.dose] = details["photons_per_pixel"]
     return images, photons
 
 
 def table(_: argparse.Namespace) -> int:
     """Print every table as Markdown."""
-    rows, limit = sweep_rows.read(TABLE), _json(LIMIT, None)
-    if sweep_rows.latest(rows, "star"):
-        print(sweep_table.star_table(rows, limit, sweep.DOSES), sweep_table.source_table(rows), sep="\n")
-    if sweep_rows.latest(rows, "heat"):
-        print(sweep_table.heat_table(rows, "dense"), sweep_table.heat_table(rows, "map"), sep="\n")
-    if rows and rows[-1].code != sweep.code_digest(Path(".")):
+    rows, limit = records.read(TABLE), _json(LIMIT, None)
+    if records.latest(rows, "star"):
+        print(tables.star_table(rows, limit, design.DOSES), tables.source_table(rows), sep="\n")
+    if records.latest(rows, "heat"):
+        print(tables.heat_table(rows, "dense"), tables.heat_table(rows, "map"), sep="\n")
+    if rows and rows[-1].code != design.code_digest(Path(".")):
         print(f"measured with code {rows[-1].code}, which has changed since; `make sweep` repeats it", file=sys.stderr)
     return 0
 
 
 def readme(options: argparse.Namespace) -> int:
     """Check or write the block of README.md that the sweep answers."""
-    text = sweep_table.answer(sweep_rows.read(TABLE), _json(LIMIT, None))
-    same = sweep_table.replace_block(README, text, options.write)
+    text = tables.answer(records.read(TABLE), _json(LIMIT, None))
+    same = tables.replace_block(README, text, options.write)
     if not same and not options.write:
         raise StudyError(f"{README} differs from {TABLE}; run `python src/sweep.py readme --write`")
     print(f"{README} {'holds' if same else 'now holds'} what {TABLE} says; next: commit both")

@@ -16,15 +16,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ptychodose import bundle, checkpoint, cxi, isa, params, scan, sources, training, views
-from ptychodose.checkpoint import Checkpoint
 from ptychodose.errors import StudyError
-from ptychodose.files import atomic_folder, sha256_file, write_json
-from ptychodose.groups import Patterns
-from ptychodose.h5 import read_arrays
-from ptychodose.manifest import check_inputs, environment, write_stage_manifest
-from ptychodose.settings import Arm, Params
-from ptychodose.stage import ROOT, run
+from ptychodose.formats import bundle
+from ptychodose.formats.atomic import atomic_folder, sha256_file, write_json
+from ptychodose.formats.h5 import read_arrays
+from ptychodose.networks import sources, training
+from ptychodose.networks.groups import Patterns
+from ptychodose.physics import lattice
+from ptychodose.scans import cxi, views
+from ptychodose.study import checkpoint, isa, params
+from ptychodose.study.checkpoint import Checkpoint
+from ptychodose.study.manifest import check_inputs, environment, write_stage_manifest
+from ptychodose.study.settings import Arm, Params
+from ptychodose.study.stage import ROOT, run
 
 DATA, PROBE, BUNDLES = Path("data/simulated/train.cxi"), Path("data/probe.h5"), Path("data/bundles")
 ARMS = ("baseline", "dense", "sparse", "own", "cnn")
@@ -89,7 +93,7 @@ def _skipped(study: Params, arm_name: str, arm: Arm, inputs: list[Path]) -> str 
 
 def _checkpoint(study: Params, arm_name: str, inputs: list[Path], seconds: float) -> Checkpoint:
     """Where this very training keeps its state, whatever of code, inputs, parameters and environment matters."""
-    code = [Path(__file__).relative_to(ROOT), *sorted(Path("src/ptychodose").glob("*.py"))]
+    code = checkpoint.loaded_code(ROOT / "src")
     parameters = {"arm": arm_name, "study": asdict(study), "environment": environment()}
     return Checkpoint(f"train_{arm_name}", checkpoint.key(inputs, code, parameters), seconds)
 
@@ -129,7 +133,7 @@ def _procedural(study: Params, arm: Arm) -> tuple[sources.Source, int]:
     """Scans like the arm's view, under the study's probe, over procedural objects; and N."""
     arrays, attributes = read_arrays(PROBE, "run `dvc repro probe`")
     ratio = study.views()[str(arm.view)] or 0.0
-    step = scan.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{arm.view}")
+    step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{arm.view}")
     pitch = float(attributes["diameter"]) / study.generate.nodes_per_diameter  # type: ignore[arg-type]
     seed = study.seed_of("network")
     positions, groups = sources.template(pitch, step, arm.group_size, study.overlap.neighbours, seed)

@@ -9,22 +9,24 @@ from pathlib import Path
 
 import torch
 
-from ptychodose import bundle, checkpoint, hybrid_bundle, hybrid_training, params, unseen
-from ptychodose.checkpoint import Checkpoint
-from ptychodose.files import atomic_folder, write_json
-from ptychodose.manifest import environment
-from ptychodose.stage import run
+from ptychodose.formats import bundle
+from ptychodose.formats.atomic import atomic_folder, write_json
+from ptychodose.refine import hybrid_bundle, hybrid_training, transfer
+from ptychodose.study import checkpoint, params
+from ptychodose.study.checkpoint import Checkpoint
+from ptychodose.study.manifest import environment
+from ptychodose.study.stage import ROOT, run
 
 CHECKPOINT_SECONDS = 60
 
 
 def main() -> None:
-    """params.yaml -> data/hybrid/{wts.h5.zip, training_manifest.json, history.csv, unseen.json}."""
+    """params.yaml -> data/hybrid/{wts.h5.zip, training_manifest.json, history.csv, transfer.json}."""
     study = params.load()
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
     settings, out = study.train_hybrid, Path(study.train_hybrid.bundle)
-    code = sorted(Path("src/ptychodose").glob("*.py"))
+    code = checkpoint.loaded_code(ROOT / "src")
     parameters = {"hybrid": asdict(settings), "map": asdict(study.reconstruct_map), "environment": environment()}
     kept = Checkpoint("train_hybrid", checkpoint.key([], code, parameters), CHECKPOINT_SECONDS)
     net, history = hybrid_training.train(settings, study.reconstruct_map, checkpoint=kept)
@@ -40,7 +42,7 @@ def main() -> None:
         result = {"bundle_path": out.as_posix(), "bundle_sha256": sha256, "bundle_size_bytes": size}
         job = {"arm": "hybrid", "status": "success", **meta, "result": result}
         write_json(folder / hybrid_bundle.MANIFEST, {"jobs": [job], "skipped": []})
-        write_json(folder / "unseen.json", unseen.compare(net, study.reconstruct_map))
+        write_json(folder / "unseen.json", transfer.compare(net, study.reconstruct_map))
     kept.clear()
     print(f"bundle: {out} ({size} bytes)\nSHA256: {sha256}\nnext: git add {out.parent} && dvc repro compare")
 

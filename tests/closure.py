@@ -1,4 +1,4 @@
-"""The import closure of a stage script: every module of ours it can reach, as repository paths.
+"""The import closure of a stage script, and the folders of it that dvc.yaml names.
 
 `python tests/closure.py --write` brings the code deps of dvc.yaml up to date after an import was added or dropped.
 """
@@ -38,15 +38,28 @@ def _imports(path: Path) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def package(name: str) -> str:
+    """The package of ours that a module of the library belongs to; the module itself where it has none."""
+    parts = Path(name).parts  # src, ptychodose, package, module
+    return "/".join(parts[:3])
+
+
+def code(script: Path) -> set[str]:
+    """The code deps of a stage: its script, and every package that holds a module of its closure. The library's own
+    `__init__.py` has nothing to run (tests/test_structure.py)."""
+    names = closure(script) - {"src/ptychodose/__init__.py"}
+    return {package(name) if name.startswith("src/ptychodose/") else name for name in names}
+
+
 def updated(text: str) -> str:
-    """dvc.yaml with the code deps of every stage replaced by its script's closure; all else as it was."""
+    """dvc.yaml with the code deps of every stage replaced by those of its script; all else as it was."""
     blocks = re.split(r"(?m)^(?=  \w+:$)", text)
     for i, block in enumerate(blocks):
         script = re.search(r"cmd: .*?(src/\w+\.py)", block)
         if script:
-            lines = [line for line in block.splitlines(True) if not re.match(r"    - src/\S+\.py$", line.rstrip())]
+            lines = [line for line in block.splitlines(True) if not re.match(r"    - src/\S+$", line.rstrip())]
             at = lines.index("    - requirements.lock\n")
-            lines[at:at] = [f"    - {name}\n" for name in sorted(closure(ROOT / script.group(1)))]
+            lines[at:at] = [f"    - {name}\n" for name in sorted(code(ROOT / script.group(1)))]
             blocks[i] = "".join(lines)
     return "".join(blocks)
 

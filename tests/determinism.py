@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ptychodose import bundle
-from ptychodose.isa import PINS
+from ptychodose.formats import bundle
+from ptychodose.study.isa import PINS
 from study import ROOT, Study, clone, environment
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]  # in the order they can run

@@ -10,7 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ptychodose import cxi, hdf5_guard
+from ptychodose.formats import hdf5_guard
+from ptychodose.scans import cxi
 
 Change = Callable[[Path], object]
 POSITIONS, COUNTS, ENERGY = cxi.TRANSLATION, f"{cxi.DETECTOR}/data", f"{cxi.SOURCE}/energy"

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import yaml
 
-from ptychodose import manifest
 from ptychodose.integrity import listings, lock
+from ptychodose.study import manifest
 
 ARRAY, TABLE, NOTES, METRIC, PICTURE = "data/a.h5", "data/f/t.csv", "data/f/n.json", "metrics/m.json", "metrics/p.png"
 GRAPH = {

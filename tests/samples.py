@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ptychodose import base, bundle, cxi, manifest, noise, params, views
-from ptychodose.files import write_json
-from ptychodose.settings import Generate
-from ptychodose.training_manifest import read_training_manifest
+from ptychodose.formats import bundle
+from ptychodose.formats.atomic import write_json
+from ptychodose.physics import noise
+from ptychodose.scans import base, cxi, views
+from ptychodose.study import manifest, params
+from ptychodose.study.settings import Generate
+from ptychodose.study.training_manifest import read_training_manifest
 from study import ROOT
 
 SETTINGS = Generate(base="", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)

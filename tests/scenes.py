@@ -4,9 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ptychodose import cxi, noise, params, phantom, scan, simulate, sources, testscan, views
-from ptychodose.groups import Patterns
-from ptychodose.settings import Train
+from ptychodose.networks import sources
+from ptychodose.networks.groups import Patterns
+from ptychodose.physics import lattice, noise, probes, simulate, textures
+from ptychodose.scans import cxi, scan, views
+from ptychodose.scans.groups import neighbour_groups
+from ptychodose.study import params
+from ptychodose.study.settings import Train
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Scene:
     counts: np.ndarray
 
     def groups(self, size, seed=1):
-        return scan.neighbour_groups(self.positions, self.scans, size, 7, noise.stream(seed, "views"))
+        return neighbour_groups(self.positions, self.scans, size, 7, noise.stream(seed, "views"))
 
     def patterns(self):
         return Patterns(self.counts, self.positions, self.probe, self.counts.sum() / len(self.counts))
@@ -34,21 +38,21 @@ class Scene:
             8800.0, 1.0, 172e-6, 7.2, 24.0, self.obj.shape, dose, dose,
         )  # fmt: skip
         made = {name: views.View(index[name], self.scans[index[name]], {4: self.groups(4)}) for name in built}
-        return testscan.Scan(header, self.counts, made)
+        return scan.Scan(header, self.counts, made)
 
 
 def zone_plate(defocus_m=60.5e-6):
     """The default study's probe (64, 64), unit energy."""
-    return phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, defocus_m, 0.7).astype(np.complex64)
+    return probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, defocus_m, 0.7).astype(np.complex64)
 
 
 def scene(dose=1e4, seed=0, contrast=0.55):
-    obj = phantom.synthetic_object((150, 122), contrast, 0.12, noise.stream(seed, "object")).astype(np.complex64)
-    lattice = scan.finest_scan((32.0, 118.0), (32.0, 90.0), 7.2, noise.stream(seed, "jitter/train"))
-    probe = simulate.scale_to_dose(obj, zone_plate(), lattice.positions, dose)
-    rate = simulate.expected_counts(obj, probe, lattice.positions)
+    obj = textures.synthetic_object((150, 122), contrast, 0.12, noise.stream(seed, "object")).astype(np.complex64)
+    raster = lattice.finest_scan((32.0, 118.0), (32.0, 90.0), 7.2, noise.stream(seed, "jitter/train"))
+    probe = simulate.scale_to_dose(obj, zone_plate(), raster.positions, dose)
+    rate = simulate.expected_counts(obj, probe, raster.positions)
     counts = noise.draw_counts(rate, noise.stream(seed, "noise/train"))
-    return Scene(obj, probe, lattice.positions, np.zeros(len(counts), np.int32), counts)
+    return Scene(obj, probe, raster.positions, np.zeros(len(counts), np.int32), counts)
 
 
 def tiny(**changes) -> Train:

@@ -4,8 +4,8 @@ import fcntl
 import json
 from datetime import date
 
-from ptychodose import machine
-from ptychodose.files import write_json
+from ptychodose.formats.atomic import write_json
+from ptychodose.study import machine
 from study import ROOT
 
 RECORD = ROOT / "metrics/soak.json"

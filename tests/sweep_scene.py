@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ptychodose import sweep, sweep_rows
+from ptychodose.sweeps import design, records
 
 CODE = "0123456789ab"
 CURVE = {"first": 0.6, "last": 0.7, "first_half_period_nm": 21.3, "last_half_period_nm": 18.3}
@@ -67,10 +67,10 @@ def _arm(run, views, shift, view, size, share, floor, fall):
 
 
 def rows(runs, arms=tuple(FLOORS)):
-    """The lines of sweep.csv of these runs."""
-    return [row for run in runs for row in sweep_rows.rows_of(run, CODE, details(run, arms))]
+    """The lines of design.csv of these runs."""
+    return [row for run in runs for row in records.rows_of(run, CODE, details(run, arms))]
 
 
 def everything(study):
     """All runs of both designs."""
-    return [*sweep.star(study), *sweep.heat(study)]
+    return [*design.star(study), *design.heat(study)]

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose import arms, bundle, network
+from ptychodose.compare import arms
 from ptychodose.errors import StudyError
+from ptychodose.formats import bundle
+from ptychodose.networks import unrolled
 
 SPEC = {"name": "unrolled", "steps": 2, "gradients": 1, "width": 4, "hidden": 1}
 
 
 def saved(path, spec=SPEC, weights_of=SPEC, **changes):
     torch.manual_seed(0)
-    net = network.build(weights_of)
+    net = unrolled.build(weights_of)
     weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
     sha256, _ = bundle.save(path, {"architecture": spec, "group_size": 4, "size": 64, **changes}, weights)
     job = {"arm": "dense", "C": 4, "result": {"bundle_path": str(path), "bundle_sha256": sha256}}
@@ -25,7 +27,7 @@ def test_a_restored_network_predicts_the_same_bits(tmp_path):
     corners = torch.tensor([[[0, 0], [3, 5]]])
     probes = torch.polar(torch.ones(1, 2, 64, 64), torch.zeros(1, 2, 64, 64))
     counts = torch.poisson(torch.full((1, 2, 64, 64), 2.0), generator=torch.Generator().manual_seed(1))
-    batch = network.Batch(corners, probes, counts, (67, 69), torch.full((1, 1, 1), 0.9))
+    batch = unrolled.Batch(corners, probes, counts, (67, 69), torch.full((1, 1, 1), 0.9))
     with torch.no_grad():
         assert torch.equal(net(batch)[-1], restored(batch)[-1])
 

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ptychodose import base, noise
 from ptychodose.errors import StudyError
-from ptychodose.settings import Generate
+from ptychodose.physics import noise
+from ptychodose.scans import base
+from ptychodose.study.settings import Generate
 
 SETTINGS = Generate(base="base.npz", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from closure import ROOT
-from ptychodose import benchmark, params
+from ptychodose.compare import benchmark
 from ptychodose.errors import StudyError
+from ptychodose.study import params
 from scenes import scene
 from study import fresh
 

@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from ptychodose import bundle
 from ptychodose.errors import StudyError
+from ptychodose.formats import bundle
 
 META = {"architecture": {"name": "unrolled", "steps": 3}, "group_size": 4, "size": 64}
 

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose import checkpoint, hybrid_training, training
-from ptychodose.checkpoint import Checkpoint
+from ptychodose.networks import training
+from ptychodose.refine import hybrid_training
+from ptychodose.study import checkpoint
+from ptychodose.study.checkpoint import Checkpoint
 from scenes import own, procedural, scene, tiny
 from study import Study, environment
 from test_hybrid import QUICK, TINY

@@ -10,7 +10,7 @@ import yaml
 from rocrate import vocabs
 from rocrate.rocrate import ROCrate
 
-from ptychodose import crate_files
+from ptychodose.integrity import crate_files
 
 pytestmark = pytest.mark.slow
 METADATA = "ro-crate-metadata.json"

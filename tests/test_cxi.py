@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import samples
-from ptychodose import cxi
 from ptychodose.errors import StudyError
+from ptychodose.scans import cxi
 
 
 def header(number=5, size=64):

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from ptychodose import cxi, figures, noise, phantom, scan, views
+from ptychodose.compare import figures
+from ptychodose.physics import lattice, noise, textures
+from ptychodose.scans import cxi, views
 
 
 @pytest.fixture(scope="module")
 def truth():
-    return phantom.synthetic_object((60, 80), 0.55, 0.12, noise.stream(0, "object"))
+    return textures.synthetic_object((60, 80), 0.55, 0.12, noise.stream(0, "object"))
 
 
 def draw(truth):
@@ -36,10 +38,10 @@ def test_png_bytes_repeat(truth, tmp_path):
 
 
 def test_views_are_drawn_to_scale_with_units(tmp_path):
-    lattice = scan.finest_scan((32.0, 100.0), (32.0, 100.0), 3.0, noise.stream(0, "jitter/test"))
+    raster = lattice.finest_scan((32.0, 100.0), (32.0, 100.0), 3.0, noise.stream(0, "jitter/test"))
     probe = np.ones((64, 64), np.complex64)
     header = cxi.Header(
-        lattice.positions, lattice.nodes, probe, np.zeros((64, 64), np.uint32), 8800.0, 1.0, 172e-6, 3.0, 30.0,
+        raster.positions, raster.nodes, probe, np.zeros((64, 64), np.uint32), 8800.0, 1.0, 172e-6, 3.0, 30.0,
         (140, 132), 1e4, 1e4,
     )  # fmt: skip
     view = views.select(header, 3, None, {1, 4}, 7, noise.stream(0, "views"), "x")

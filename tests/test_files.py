@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptychodose import files
+from ptychodose.formats import atomic
 
 
 def leftovers(folder):
@@ -17,7 +17,7 @@ def leftovers(folder):
 def test_a_finished_file_replaces_the_old_one(tmp_path):
     path = tmp_path / "new" / "a.txt"
     for text in ("one", "two"):
-        with files.atomic_path(path) as temporary:
+        with atomic.atomic_path(path) as temporary:
             temporary.write_text(text)
             assert not path.exists() or path.read_text() == "one"
         assert path.read_text() == text
@@ -30,7 +30,7 @@ def test_a_finished_file_replaces_the_old_one(tmp_path):
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(type(error)), files.atomic_path(path) as temporary:
+    with pytest.raises(type(error)), atomic.atomic_path(path) as temporary:
         temporary.write_text("half")
         raise error
     assert path.read_text() == "old" and leftovers(tmp_path) == ["a.txt"]
@@ -38,12 +38,12 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, error):
 
 def test_folders_are_replaced_whole(tmp_path):
     path = tmp_path / "out"
-    with files.atomic_folder(path) as folder:
+    with atomic.atomic_folder(path) as folder:
         (folder / "a").write_text("1")
-    with files.atomic_folder(path) as folder:
+    with atomic.atomic_folder(path) as folder:
         (folder / "b").write_text("2")
     assert leftovers(path) == ["b"]
-    with pytest.raises(RuntimeError), files.atomic_folder(path) as folder:
+    with pytest.raises(RuntimeError), atomic.atomic_folder(path) as folder:
         (folder / "c").write_text("3")
         raise RuntimeError
     assert leftovers(path) == ["b"] and leftovers(tmp_path) == ["out"]
@@ -52,7 +52,7 @@ def test_folders_are_replaced_whole(tmp_path):
 def test_a_killed_writer_leaves_no_final_name(tmp_path):
     pid = os.fork()
     if pid == 0:
-        with files.atomic_path(tmp_path / "a.txt") as temporary:
+        with atomic.atomic_path(tmp_path / "a.txt") as temporary:
             temporary.write_text("half")
             os.kill(os.getpid(), 9)
     os.waitpid(pid, 0)
@@ -61,18 +61,18 @@ def test_a_killed_writer_leaves_no_final_name(tmp_path):
 
 def test_json_is_sorted_and_refuses_nan(tmp_path):
     path = tmp_path / "a.json"
-    files.write_json(path, {"b": 1, "a": [0.1, None]})
+    atomic.write_json(path, {"b": 1, "a": [0.1, None]})
     assert path.read_text().index('"a"') < path.read_text().index('"b"') and path.read_text().endswith("}\n")
     assert json.loads(path.read_text()) == {"a": [0.1, None], "b": 1}
     with pytest.raises(ValueError):
-        files.write_json(path, {"a": float("nan")})
+        atomic.write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text())["b"] == 1
 
 
 def test_sha256_of_a_known_text(tmp_path):
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
-    assert files.sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert atomic.sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert isinstance(path, Path)
 
 
@@ -87,9 +87,9 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_spared(tmp_pat
         (tmp_path / "sub" / f".out.{pid}.tmp").mkdir(parents=True)
         (tmp_path / "sub" / f".out.{pid}.tmp" / "part").write_text("half")
     (tmp_path / ".notes.tmp").write_text("somebody's")
-    files.remove_stale(tmp_path, deep=False)
+    atomic.remove_stale(tmp_path, deep=False)
     assert (tmp_path / "sub" / f".out.{dead}.tmp").is_dir() and not (tmp_path / f".a.json.{dead}.tmp").exists()
-    files.remove_stale(tmp_path)
-    files.remove_stale(tmp_path / "absent")
+    atomic.remove_stale(tmp_path)
+    atomic.remove_stale(tmp_path / "absent")
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert left == [f".a.json.{alive}.tmp", ".notes.tmp", f"sub/.out.{alive}.tmp/part"]

@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy import fft, optimize
 
-from ptychodose import fisher, forward, limits, noise, phantom, simulate
+from ptychodose.bounds import fisher, limits
 from ptychodose.errors import StudyError
+from ptychodose.physics import forward, noise, simulate, textures
 
 N = 16
 
@@ -35,7 +36,7 @@ def tiny(step=3.0, side=13.0, shape=(30, 31)):
     """A scan of side x side px in steps of `step` px over a small object; a curved spot as probe, that spreads light
     over the whole detector: where most pixels expect no photon, no estimate is unbiased."""
     rng = noise.stream(0, "object")
-    obj = phantom.synthetic_object((160, 160), 0.4, 0.1, rng)[: shape[0], : shape[1]].astype(np.complex64)
+    obj = textures.synthetic_object((160, 160), 0.4, 0.1, rng)[: shape[0], : shape[1]].astype(np.complex64)
     square = ((np.indices((N, N)) - N // 2) ** 2).sum(0)
     probe = np.exp(0.2j * square) / (1 + np.exp((np.sqrt(square) - 4) / 0.4))
     probe /= np.sqrt((np.abs(probe) ** 2).sum())

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose import forward, phantom, simulate
-from ptychodose.groups import Patterns
+from ptychodose.networks.groups import Patterns
+from ptychodose.physics import forward, probes, simulate, textures
 
 
 def generator(seed=0):
@@ -22,8 +22,8 @@ def noise(*shape, seed=0):
 def scene():
     """Object (150, 121), default probe scaled to 1e4 photons, sub-pixel positions of 6 patterns in 2 groups."""
     rng = np.random.Generator(np.random.Philox(0))
-    obj = phantom.synthetic_object((150, 121), 0.55, 0.12, rng).astype(np.complex64)
-    probe = phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7) * 100
+    obj = textures.synthetic_object((150, 121), 0.55, 0.12, rng).astype(np.complex64)
+    probe = probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7) * 100
     positions = rng.uniform((45, 40), (75, 70), (6, 2))
     return obj, probe.astype(np.complex64), positions
 

@@ -10,9 +10,14 @@ import pytest
 import torch
 
 from closure import ROOT
-from ptychodose import bundle, comparison, hybrid, hybrid_bundle, hybrid_training, noise, params, poisson_map, scoring
 from ptychodose.errors import StudyError
-from ptychodose.network import LIT
+from ptychodose.formats import bundle
+from ptychodose.iterative import poisson_map
+from ptychodose.networks.unrolled import LIT
+from ptychodose.physics import noise
+from ptychodose.refine import hybrid, hybrid_bundle, hybrid_training
+from ptychodose.score import comparison, scoring
+from ptychodose.study import params
 from scenes import scene
 
 STUDY = params.load("params.yaml")

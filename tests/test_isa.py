@@ -11,8 +11,9 @@ import torch
 import yaml
 
 from closure import closure
-from ptychodose import isa, params, portable
 from ptychodose.errors import StudyError
+from ptychodose.physics import portable
+from ptychodose.study import isa, params
 from study import ROOT
 
 TRAIN = params.load(ROOT / "params.yaml").train
@@ -35,7 +36,7 @@ def test_portable_is_the_default_and_one_thread():
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from ptychodose import isa, stage
+from ptychodose.study import isa, stage
 stage.ROOT = Path({root!r})
 {wanted}
 def main():

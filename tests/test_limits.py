@@ -3,19 +3,22 @@
 import numpy as np
 import pytest
 
-from ptychodose import fisher, frc, limits, noise, phantom, scan, simulate
+from ptychodose.bounds import fisher, limits
 from ptychodose.errors import StudyError
+from ptychodose.physics import lattice, noise, probes, simulate, textures
+from ptychodose.scans.groups import neighbour_groups
+from ptychodose.score import frc
 from test_fisher import alike
 
 
 @pytest.fixture(scope="module")
 def known():
     """A default-like object and probe at a dose of 1, and positions of a dense scan around its middle."""
-    obj = phantom.synthetic_object((150, 150), 0.55, 0.12, noise.stream(0, "object")).astype(np.complex64)
-    probe = phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
-    lattice = scan.finest_scan((40.0, 110.0), (40.0, 110.0), 7.2, noise.stream(0, "jitter/test"))
-    probe = simulate.scale_to_dose(obj, probe, lattice.positions, 1.0)
-    return limits.Known(obj, probe, limits.prior_of(obj)), lattice.positions
+    obj = textures.synthetic_object((150, 150), 0.55, 0.12, noise.stream(0, "object")).astype(np.complex64)
+    probe = probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
+    raster = lattice.finest_scan((40.0, 110.0), (40.0, 110.0), 7.2, noise.stream(0, "jitter/test"))
+    probe = simulate.scale_to_dose(obj, probe, raster.positions, 1.0)
+    return limits.Known(obj, probe, limits.prior_of(obj)), raster.positions
 
 
 def test_the_prior_has_the_variances_of_the_object_and_knows_wrapped_phases(known):
@@ -72,7 +75,7 @@ def test_limits_of_a_view(known):
 
 def test_four_patterns_tell_more_than_one(known, monkeypatch):
     given, positions = known
-    groups = scan.neighbour_groups(positions, np.zeros(len(positions), int), 4, 7, noise.stream(0, "views"))
+    groups = neighbour_groups(positions, np.zeros(len(positions), int), 4, 7, noise.stream(0, "views"))
     crop = slice(65, 85), slice(65, 85)
     found = limits.ratio(given, positions, groups, 1, crop)
     c1, c4 = np.array(found["c1"]), np.array(found["c4"])

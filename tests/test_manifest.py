@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from ptychodose import manifest
 from ptychodose.errors import StudyError
-from ptychodose.files import sha256_file
+from ptychodose.formats.atomic import sha256_file
+from ptychodose.study import manifest
 
 
 @pytest.fixture(autouse=True)

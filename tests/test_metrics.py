@@ -9,7 +9,8 @@ from scipy import fft
 from scipy.ndimage import fourier_shift, gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from ptychodose import align, frc, metrics, noise, phantom, scoring
+from ptychodose.physics import noise, textures
+from ptychodose.score import align, frc, metrics, scoring
 
 YARDSTICK = Path(__file__).parents[2] / "shared" / "benchmark" / "evaluate.py"
 REGION = (slice(10, 150), slice(8, 112))
@@ -17,7 +18,7 @@ REGION = (slice(10, 150), slice(8, 112))
 
 @pytest.fixture(scope="module")
 def truth():
-    obj = phantom.synthetic_object((160, 120), 0.55, 0.12, noise.stream(0, "object"))
+    obj = textures.synthetic_object((160, 120), 0.55, 0.12, noise.stream(0, "object"))
     return gaussian_filter(obj.real, 1) + 1j * gaussian_filter(obj.imag, 1)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ptychodose import noise
+from ptychodose.physics import noise
 
 
 def test_poisson_mean_equals_variance():

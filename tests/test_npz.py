@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from ptychodose import npz
 from ptychodose.errors import StudyError
+from ptychodose.formats import npz
 
 ARRAYS = {"a": np.arange(6000).reshape(60, 100), "b": np.array(2 - 3j, np.complex64)}
 LIMIT = 2**20

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ptychodose import params
 from ptychodose.errors import StudyError
+from ptychodose.study import params
 
 COMMITTED = Path(__file__).parents[1] / "params.yaml"
 

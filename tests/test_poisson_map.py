@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose import comparison, forward, network, noise, params, poisson_map, scoring, simulate
+from ptychodose.iterative import poisson_map
+from ptychodose.networks import unrolled
+from ptychodose.physics import forward, noise, simulate
+from ptychodose.score import comparison, scoring
+from ptychodose.study import params
 from scenes import scene, zone_plate
 
 SETTINGS = params.load("params.yaml").reconstruct_map
@@ -83,7 +87,7 @@ def test_probe_gradient_equals_autograd(bright):
     canvas = canvas_of(problem, bright.obj) * 0.9
     probe = problem.probe.clone().requires_grad_()
     rate = forward.rate(canvas[None], problem.corners, forward.shift_probe(probe, problem.offsets)[None])
-    forward.poisson_nll(rate, problem.counts, network.FLOOR).sum().backward()
+    forward.poisson_nll(rate, problem.counts, unrolled.FLOOR).sum().backward()
     exact = problem.probe_gradient(canvas)
     assert torch.allclose(probe.grad / 2, exact, atol=2e-3 * float(exact.abs().max()))  # torch: dL/dP* doubled
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ptychodose import priors
+from ptychodose.iterative import priors
 
 NAMES = ("tv", "hessian", "mixed")
 

@@ -8,9 +8,11 @@ import struct
 import numpy as np
 import pytest
 
-from ptychodose import arms, figures, noise, params, reconstructors
+from ptychodose.compare import arms, figures, reconstructors
+from ptychodose.compare.reconstructors import Refinement
 from ptychodose.errors import StudyError
-from ptychodose.reconstructors import Refinement
+from ptychodose.physics import noise
+from ptychodose.study import params
 from scenes import scene
 from study import fresh
 
@@ -151,7 +153,7 @@ def width(path):
 @pytest.mark.slow
 def test_a_function_and_a_line_stand_in_every_result_of_the_study(tmp_path):
     made = fresh(tmp_path / "study", tmp_path / "home")
-    registry = made.folder / "src/ptychodose/reconstructors.py"
+    registry = made.folder / "src/ptychodose/compare/reconstructors.py"
     registry.write_text(registry.read_text() + TOY)
     made.dvc("repro")
     compare = json.loads((made.folder / "metrics/compare.json").read_text())

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from ptychodose import scan
 from ptychodose.errors import StudyError
+from ptychodose.physics import lattice
+from ptychodose.scans.groups import neighbour_groups
 
 
 def rng(seed=0):
@@ -13,20 +14,20 @@ def rng(seed=0):
 
 
 @pytest.fixture(scope="module")
-def lattice():
-    return scan.finest_scan((32.0, 223.0), (32.0, 256.0), 2.42, rng())
+def raster():
+    return lattice.finest_scan((32.0, 223.0), (32.0, 256.0), 2.42, rng())
 
 
-def test_positions_stay_inside_and_near_their_nodes(lattice):
-    assert (lattice.positions <= (223, 256)).all() and (lattice.positions >= 32).all()
-    pitch = np.diff([lattice.positions[lattice.nodes[:, 0] == i, 0].mean() for i in (0, 40)]) / 40
+def test_positions_stay_inside_and_near_their_nodes(raster):
+    assert (raster.positions <= (223, 256)).all() and (raster.positions >= 32).all()
+    pitch = np.diff([raster.positions[raster.nodes[:, 0] == i, 0].mean() for i in (0, 40)]) / 40
     assert pitch == pytest.approx(2.42, rel=0.01)
-    assert len(np.unique(lattice.nodes, axis=0)) == len(lattice.nodes)
+    assert len(np.unique(raster.nodes, axis=0)) == len(raster.nodes)
 
 
 @pytest.mark.parametrize("size, rows", [(64, (32.0, 480.0)), (128, (76.0, 407.9)), (64, (32.5, 481.3))])
 def test_train_and_test_patches_share_no_pixel(size, rows):
-    train, test = scan.split_bounds(*rows, size)
+    train, test = lattice.split_bounds(*rows, size)
     last_row = np.rint(train[1]) - size // 2 + size - 1
     first_row = np.rint(test[0]) - size // 2
     assert last_row < first_row
@@ -35,40 +36,40 @@ def test_train_and_test_patches_share_no_pixel(size, rows):
 
 def test_a_base_too_short_for_the_guard_is_refused():
     with pytest.raises(StudyError, match="guard of 65 rows"):
-        scan.split_bounds(32.0, 97.0, 64)
+        lattice.split_bounds(32.0, 97.0, 64)
 
 
 @pytest.mark.parametrize("ratio, expected", [(0.7, 3), (0.2, 8), (0.0, 10), (0.9, 1)])
 def test_stride(ratio, expected):
-    assert scan.stride(ratio, 10) == expected
+    assert lattice.stride(ratio, 10) == expected
 
 
 @pytest.mark.parametrize("ratio, nearest", [(0.25, "0.2|0.3"), (1.0, "0.9"), (-0.1, "0"), (0.97, "0.9"), (7.0, "0.9")])
 def test_an_overlap_off_the_grid_names_the_nearest(ratio, nearest):
     with pytest.raises(StudyError, match=f"nearest usable value: ({nearest})$"):
-        scan.stride(ratio, 10)
+        lattice.stride(ratio, 10)
 
 
-def test_scans_of_a_stride_partition_the_lattice(lattice):
-    order = scan.scan_order(lattice.nodes, 3, rng(1))
-    members = [np.flatnonzero(((lattice.nodes - o) % 3 == 0).all(1)) for o in order]
-    assert sorted(np.concatenate(members)) == list(range(len(lattice.nodes)))
+def test_scans_of_a_stride_partition_the_lattice(raster):
+    order = lattice.scan_order(raster.nodes, 3, rng(1))
+    members = [np.flatnonzero(((raster.nodes - o) % 3 == 0).all(1)) for o in order]
+    assert sorted(np.concatenate(members)) == list(range(len(raster.nodes)))
 
 
 @pytest.mark.parametrize("step", [3, 8])
-def test_train_views_have_exactly_the_wanted_patterns_and_keep_their_step(lattice, step):
-    index, scans = scan.select_scans(lattice.nodes, step, 800, rng(2))
+def test_train_views_have_exactly_the_wanted_patterns_and_keep_their_step(raster, step):
+    index, scans = lattice.select_scans(raster.nodes, step, 800, rng(2))
     assert len(index) == len(set(index)) == 800
     for number in np.unique(scans):
-        nodes = lattice.nodes[index[scans == number]]
+        nodes = raster.nodes[index[scans == number]]
         distance = cdist(nodes, nodes)
         assert distance[distance > 0].min() == step
 
 
-def test_groups_hold_their_anchor_stay_in_their_scan_and_are_near(lattice):
-    index, scans = scan.select_scans(lattice.nodes, 8, 500, rng(3))
-    positions = lattice.positions[index]
-    groups = scan.neighbour_groups(positions, scans, 4, 7, rng(4))
+def test_groups_hold_their_anchor_stay_in_their_scan_and_are_near(raster):
+    index, scans = lattice.select_scans(raster.nodes, 8, 500, rng(3))
+    positions = raster.positions[index]
+    groups = neighbour_groups(positions, scans, 4, 7, rng(4))
     assert sorted(groups[:, 0]) == list(range(500))
     assert (np.sort(groups)[:, 1:] != np.sort(groups)[:, :-1]).all(), "no pattern twice in a group"
     assert (scans[groups] == scans[groups[:, :1]]).all()
@@ -77,17 +78,17 @@ def test_groups_hold_their_anchor_stay_in_their_scan_and_are_near(lattice):
         mine = positions[scans == scans[group[0]]]
         closer = np.linalg.norm(mine - positions[group[0]], axis=1) < reach - 1e-9
         assert closer.sum() <= 6, "drawn from the 7 nearest"
-    again = scan.neighbour_groups(positions, scans, 4, 7, rng(4))
+    again = neighbour_groups(positions, scans, 4, 7, rng(4))
     assert (groups == again).all()
 
 
-def test_single_pattern_groups_are_the_patterns(lattice):
-    groups = scan.neighbour_groups(lattice.positions[:50], np.zeros(50, int), 1, 7, rng())
+def test_single_pattern_groups_are_the_patterns(raster):
+    groups = neighbour_groups(raster.positions[:50], np.zeros(50, int), 1, 7, rng())
     assert (groups[:, 0] == np.arange(50)).all()
 
 
-def test_too_few_neighbours_or_patterns_are_refused(lattice):
+def test_too_few_neighbours_or_patterns_are_refused(raster):
     with pytest.raises(StudyError, match="set it to at least 4"):
-        scan.neighbour_groups(lattice.positions[:50], np.zeros(50, int), 4, 3, rng())
+        neighbour_groups(raster.positions[:50], np.zeros(50, int), 4, 3, rng())
     with pytest.raises(StudyError, match="nearest usable value: 5"):
-        scan.neighbour_groups(lattice.positions[:5], np.zeros(5, int), 4, 7, rng())
+        neighbour_groups(raster.positions[:5], np.zeros(5, int), 4, 7, rng())

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ptychodose import acquisition, base, measures, phantom, simulate
-from ptychodose.settings import Generate
+from ptychodose.physics import overlap, probes, simulate, textures
+from ptychodose.scans import acquisition, base
+from ptychodose.study.settings import Generate
 
 SETTINGS = Generate(base="unused.yaml", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)
 
@@ -16,8 +17,8 @@ def rng(seed=0):
 @pytest.fixture(scope="module")
 def scene():
     """A small non-square object and the default probe."""
-    obj = phantom.synthetic_object((180, 110), 0.55, 0.12, rng()).astype(np.complex64)
-    probe = phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
+    obj = textures.synthetic_object((180, 110), 0.55, 0.12, rng()).astype(np.complex64)
+    probe = probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
     return obj, probe
 
 
@@ -61,13 +62,13 @@ def test_probe_is_soft_and_has_the_designed_size(scene):
     _, probe = scene
     energy = np.abs(probe) ** 2
     assert max(energy[0].max(), energy[:, 0].max()) < 1e-4 * energy.max()
-    assert measures.encircled_diameter(probe, 0.99) == pytest.approx(35.7, abs=0.3)
+    assert overlap.encircled_diameter(probe, 0.99) == pytest.approx(35.7, abs=0.3)
     assert energy.sum() == pytest.approx(1, rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_synthetic_object_contrast(seed):
-    obj = phantom.synthetic_object((256, 200), 0.55, 0.12, rng(seed))
+    obj = textures.synthetic_object((256, 200), 0.55, 0.12, rng(seed))
     assert np.abs(obj).max() <= 1 + 1e-12
     assert np.abs(obj).std() == pytest.approx(0.12, rel=1e-6)
     assert np.angle(obj).std() == pytest.approx(0.55, rel=0.02)
@@ -76,16 +77,16 @@ def test_synthetic_object_contrast(seed):
 
 @pytest.mark.parametrize("dose", [10.0, 1e4])
 def test_the_dose_is_the_mean_detected_count_over_both_splits(dose):
-    obj = phantom.synthetic_object((260, 120), 0.55, 0.12, rng()).astype(np.complex64)
-    probe = phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
+    obj = textures.synthetic_object((260, 120), 0.55, 0.12, rng()).astype(np.complex64)
+    probe = probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
     source = base.Base(obj, probe, ((32.0, 228.0), (32.0, 88.0)))
     headers = acquisition.plan(source, SETTINGS, dose, 7)
     drawn = [np.concatenate(list(acquisition.counts(obj, h, rng(3)))) for h in headers.values()]
     total, patterns = sum(d.sum(dtype=np.int64) for d in drawn), sum(map(len, drawn))
     assert total / patterns == pytest.approx(dose, abs=4 * np.sqrt(dose / patterns))
-    probes = [h.probe for h in headers.values()]
-    assert (probes[0] == probes[1]).all(), "one probe scale serves both splits"
+    scaled = [h.probe for h in headers.values()]
+    assert (scaled[0] == scaled[1]).all(), "one probe scale serves both splits"
 
 
 def test_geometry_gives_the_documented_object_pixel():
-    assert phantom.object_pixel(64, 8800, 1.0, 172e-6) == pytest.approx(12.8e-9, rel=1e-3)
+    assert probes.object_pixel(64, 8800, 1.0, 172e-6) == pytest.approx(12.8e-9, rel=1e-3)

@@ -11,10 +11,11 @@ import pytest
 
 import sweep_scene as scene
 from closure import ROOT
-from ptychodose import dvc_queue, params, sweep, sweep_rows
-from ptychodose.dvc_queue import FAILED, QUEUED, RUNNING, SUCCESS
 from ptychodose.errors import StudyError
-from ptychodose.sitting import Sitting
+from ptychodose.study import params
+from ptychodose.sweeps import design, dvc_queue, records
+from ptychodose.sweeps.dvc_queue import FAILED, QUEUED, RUNNING, SUCCESS
+from ptychodose.sweeps.sitting import Sitting
 from study import fresh
 
 
@@ -63,7 +64,7 @@ class FakeQueue:
 @pytest.fixture(scope="module")
 def runs():
     study = params.load(ROOT / "params.yaml")
-    return {run.name(scene.CODE): run for run in sweep.ordered(scene.everything(study))}
+    return {run.name(scene.CODE): run for run in design.ordered(scene.everything(study))}
 
 
 def work(queue, runs, jobs=2, trained=()):
@@ -223,7 +224,7 @@ def test_two_runs_with_the_real_queue_then_nothing_to_do(tmp_path):
     sweep_py = (sys.executable, "src/sweep.py")
     done = made.run(*sweep_py, "run", "--design", "star", "--limit-runs", "2")
     assert "0 in metrics/sweep/sweep.csv, 2 to do" in done.stdout and "next: python src/sweep.py draw" in done.stdout
-    rows = sweep_rows.read(made.folder / "metrics/sweep/sweep.csv")
+    rows = records.read(made.folder / "metrics/sweep/sweep.csv")
     assert {row.seed_network for row in rows} == {2026, 2027} and {row.dose for row in rows} == {1e4}
     assert {"flat", "oracle", "dense"} <= {row.arm for row in rows}
     assert all(row.nbar > 0 and row.overlap == pytest.approx(0.7) for row in rows if row.arm == "dense")
@@ -233,5 +234,5 @@ def test_two_runs_with_the_real_queue_then_nothing_to_do(tmp_path):
     assert made.run("git", "status", "--porcelain").stdout == "?? metrics/\n", "the workspace is left as it was"
     (made.folder / "metrics/sweep/sweep.csv").unlink()
     done = made.run(*sweep_py, "run", "--design", "star", "--limit-runs", "2")
-    assert sweep_rows.read(made.folder / "metrics/sweep/sweep.csv") == rows, "collected again, without a run"
+    assert records.read(made.folder / "metrics/sweep/sweep.csv") == rows, "collected again, without a run"
     assert "dose.png" in made.run(*sweep_py, "draw").stdout

@@ -14,9 +14,9 @@ SRC = Path(__file__).parents[1] / "src"
 SCRIPT = """
 import errno, os, sys, time
 from pathlib import Path
-from ptychodose import stage
+from ptychodose.study import stage
 from ptychodose.errors import StudyError
-from ptychodose.files import atomic_path
+from ptychodose.formats.atomic import atomic_path
 stage.ROOT = Path({root!r})
 
 def main():

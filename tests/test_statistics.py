@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ptychodose import statistics
+from ptychodose.sweeps import statistics
 
 
 def test_mean_and_spread_of_known_numbers():

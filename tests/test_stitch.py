@@ -4,24 +4,26 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose import noise, phantom, predict, scan, stitch
-from ptychodose.groups import Patterns
+from ptychodose.networks import predict, stitch
+from ptychodose.networks.groups import Patterns
+from ptychodose.physics import lattice, noise, probes, textures
+from ptychodose.scans.groups import covering, neighbour_groups
 
 
 @pytest.fixture(scope="module")
 def scene():
     """A non-square, asymmetric object, scan positions over it and their groups of 1 and 4."""
-    obj = phantom.synthetic_object((170, 131), 0.55, 0.12, noise.stream(0, "object"))
+    obj = textures.synthetic_object((170, 131), 0.55, 0.12, noise.stream(0, "object"))
     y, x = np.indices(obj.shape)
     obj = (obj * (0.6 + 0.4 * x / 131) * np.exp(0.01j * y)).astype(np.complex64)
-    lattice = scan.finest_scan((32.0, 138.0), (32.0, 99.0), 7.2, noise.stream(0, "jitter/test"))
-    probe = phantom.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
-    counts = np.zeros((len(lattice.positions), 64, 64), np.uint32)
-    return obj, Patterns(counts, lattice.positions, probe, 0.7), lattice.positions
+    raster = lattice.finest_scan((32.0, 138.0), (32.0, 99.0), 7.2, noise.stream(0, "jitter/test"))
+    probe = probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
+    counts = np.zeros((len(raster.positions), 64, 64), np.uint32)
+    return obj, Patterns(counts, raster.positions, probe, 0.7), raster.positions
 
 
 def groups_of(positions, size):
-    return scan.neighbour_groups(positions, np.zeros(len(positions), int), size, 7, noise.stream(1, "views"))
+    return neighbour_groups(positions, np.zeros(len(positions), int), size, 7, noise.stream(1, "views"))
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -74,5 +76,5 @@ def test_unlit_pixels_are_filled_and_weigh_nothing():
 @pytest.mark.parametrize("size", [1, 4])
 def test_covering_groups_hold_every_pattern(scene, size):
     groups = groups_of(scene[2], size)
-    fewer = scan.covering(groups)
+    fewer = covering(groups)
     assert set(fewer.ravel()) == set(groups.ravel()) and (size == 1 or len(fewer) < 0.7 * len(groups))

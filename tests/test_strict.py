@@ -2,8 +2,8 @@
 
 import pytest
 
-from ptychodose import hdf5_guard, strict
-from ptychodose.h5 import read_arrays, write_arrays
+from ptychodose.formats import hdf5_guard, untrusted
+from ptychodose.formats.h5 import read_arrays, write_arrays
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ from ptychodose.h5 import read_arrays, write_arrays
     ],
 )
 def test_excerpts_are_one_short_line(value, length, shown):
-    assert strict.one_line(value, length) == shown
-    assert strict.quoted(value).isprintable() and len(strict.quoted([value] * 99)) == 60
+    assert untrusted.one_line(value, length) == shown
+    assert untrusted.quoted(value).isprintable() and len(untrusted.quoted([value] * 99)) == 60
 
 
 def test_numbers_without_a_text_have_an_excerpt():
-    assert strict.one_line(10**5000) == strict.quoted(10**5000) == "an absurd int"
+    assert untrusted.one_line(10**5000) == untrusted.quoted(10**5000) == "an absurd int"
 
 
 @pytest.mark.parametrize(
@@ -39,28 +39,28 @@ def test_numbers_without_a_text_have_an_excerpt():
 )
 def test_json_of_python_only_is_refused(text, words):
     with pytest.raises(ValueError, match=words):
-        strict.parse_json(text)
+        untrusted.parse_json(text)
 
 
 def test_plain_json_is_read():
-    assert strict.parse_json('{"a": [1, -2.5e3, null, true, "\\u00b5"]}') == {"a": [1, -2500.0, None, True, "µ"]}
+    assert untrusted.parse_json('{"a": [1, -2.5e3, null, true, "\\u00b5"]}') == {"a": [1, -2500.0, None, True, "µ"]}
 
 
 def test_many_names_are_compared_fast():
     names = [str(number) for number in range(300_000)]
-    assert strict.repeated(names) is None and strict.repeated([*names, "7"]) == "7"
+    assert untrusted.repeated(names) is None and untrusted.repeated([*names, "7"]) == "7"
 
 
 @pytest.mark.parametrize("path", ["a", "data/b c.h5", "./x", "..a/b", "µ"])
 def test_paths_inside(path):
-    assert strict.is_inside(path)
+    assert untrusted.is_inside(path)
 
 
 @pytest.mark.parametrize(
     "path", ["", ".", "/", "/a", "..", "a/../b", "a\\b", "a\nb", "a\0", "x" * 1001, None, 3, "\ud800"]
 )
 def test_paths_that_are_not(path):
-    assert not strict.is_inside(path)
+    assert not untrusted.is_inside(path)
 
 
 @pytest.mark.parametrize("value", ["", "m", "grün", "a\nb", "x" * 5000])

@@ -9,8 +9,10 @@ import yaml
 
 import sweep_scene as scene
 from closure import ROOT
-from ptychodose import figures, params, sweep, sweep_figures, sweep_rows, sweep_table
+from ptychodose.compare import figures
 from ptychodose.errors import StudyError
+from ptychodose.study import params
+from ptychodose.sweeps import design, drawings, records, tables
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +26,8 @@ def rows(study):
 
 
 def test_the_star_varies_one_source_at_a_time(study):
-    runs = sweep.star(study)
-    assert len(set(runs)) == len(runs) == 42 and {run.dose for run in runs} == set(sweep.DOSES)
+    runs = design.star(study)
+    assert len(set(runs)) == len(runs) == 42 and {run.dose for run in runs} == set(design.DOSES)
     seeds = {(run.seed_object, run.seed_noise, run.seed_network) for run in runs}
     centre = (study.seed,) * 3
     assert len(seeds) == 7 and centre in seeds
@@ -33,27 +35,27 @@ def test_the_star_varies_one_source_at_a_time(study):
 
 
 def test_the_heat_map_varies_dose_and_overlap(study):
-    runs = sweep.heat(study)
+    runs = design.heat(study)
     assert len(set(runs)) == 30 and {run.overlap_dense for run in runs} == {0.8, 0.6, 0.4, 0.2, 0.0}
 
 
 def test_overrides_change_what_the_run_says_and_nothing_else(study):
     document = {**yaml.safe_load((ROOT / "params.yaml").read_text()), "train_own": {"view": "dense"}}
-    centre = sweep.star(study)[2 * 7]
+    centre = design.star(study)[2 * 7]
     other = dataclasses.replace(centre, seed_noise=7)
-    assert sweep.overrides(centre, study, document) == ["dose=3000", "train_own.view=null"]
-    assert sweep.overrides(other, study, document) == ["dose=3000", "seeds.noise=7", "train_own.view=null"]
-    heat = sweep.overrides(sweep.heat(study)[-1], study, document)
+    assert design.overrides(centre, study, document) == ["dose=3000", "train_own.view=null"]
+    assert design.overrides(other, study, document) == ["dose=3000", "seeds.noise=7", "train_own.view=null"]
+    heat = design.overrides(design.heat(study)[-1], study, document)
     assert heat[:4] == ["dose=100000", "overlap.dense=0", "overlap.sparse=null", "train_baseline.view=null"]
     document.pop("train_own")
-    assert sweep.overrides(centre, study, document) == ["dose=3000"]
+    assert design.overrides(centre, study, document) == ["dose=3000"]
 
 
 def test_every_network_is_trained_by_one_run_before_the_others_need_it(study):
-    runs = sweep.ordered(scene.everything(study))
+    runs = design.ordered(scene.everything(study))
     assert len(runs) == 72 and set(runs) == set(scene.everything(study))
     leaders, rest = runs[:8], runs[8:]
-    assert len({run.training for run in leaders}) == 8 and {run.dose for run in leaders} == {sweep.LEAD_DOSE}
+    assert len({run.training for run in leaders}) == 8 and {run.dose for run in leaders} == {design.LEAD_DOSE}
     assert [run.design for run in leaders[:4]] == ["star", "heat", "star", "heat"]
     # when a follower starts, at most the one leader that a second worker may still hold is unfinished
     assert rest[0].training == leaders[0].training and rest[-1].training == leaders[-1].training
@@ -68,7 +70,7 @@ def test_names_are_good_git_refs_and_tell_runs_apart(study):
 
 @pytest.fixture
 def copied(tmp_path):
-    for name in [*sweep.code_files(ROOT), "params.yaml"]:
+    for name in [*design.code_files(ROOT), "params.yaml"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
@@ -78,34 +80,34 @@ def edited(folder, change):
     document = yaml.safe_load((folder / "params.yaml").read_text())
     change(document)
     (folder / "params.yaml").write_text(yaml.safe_dump(document))
-    return sweep.code_digest(folder)
+    return design.code_digest(folder)
 
 
 def test_the_digest_follows_code_libraries_and_fixed_parameters_but_not_the_swept_ones(copied):
-    before = sweep.code_digest(copied)
-    assert before == sweep.code_digest(ROOT) and len(before) == 12
+    before = design.code_digest(copied)
+    assert before == design.code_digest(ROOT) and len(before) == 12
     assert edited(copied, lambda p: p.update(dose=5)) == before
     assert edited(copied, lambda p: p["seeds"].update(noise=5)) == before
     assert edited(copied, lambda p: p["overlap"].update(dense=0.5)) == before
     seen = {before, edited(copied, lambda p: p["train"].update(steps=7))}
     seen.add(edited(copied, lambda p: p["overlap"].update(sparse=0.5)))
-    files = ("src/ptychodose/forward.py", "requirements.lock", "dvc.yaml", "data/base/synthetic.yaml")
+    files = ("src/ptychodose/physics/forward.py", "requirements.lock", "dvc.yaml", "data/base/synthetic.yaml")
     for name in (*files, "data/hybrid/wts.h5.zip"):
         with open(copied / name, "a") as file:
             file.write("\n# changed\n")
-        seen.add(sweep.code_digest(copied))
+        seen.add(design.code_digest(copied))
     assert len(seen) == 8
-    (copied / "src/ptychodose/forward.py").unlink()
-    with pytest.raises(StudyError, match=r"forward\.py: not found"):
-        sweep.code_digest(copied)
+    shutil.rmtree(copied / "src/ptychodose/physics")
+    with pytest.raises(StudyError, match=r"physics: not found"):
+        design.code_digest(copied)
 
 
 def test_rows_hold_the_scores_their_view_and_collapse(study):
-    run = sweep.star(study)[0]
+    run = design.star(study)[0]
     details = scene.details(run)
     details["arms"]["baseline"]["aligned"] = {**details["arms"]["baseline"]["aligned"], "nrmse": 0.54}
     details["arms"]["cnn"]["valid_fraction"] = 0.2
-    made = {row.arm: row for row in sweep_rows.rows_of(run, scene.CODE, details)}
+    made = {row.arm: row for row in records.rows_of(run, scene.CODE, details)}
     assert set(made) == set(scene.FLOORS) and made["dense"].run == run
     thinned = made["map_thinned"]
     assert (thinned.view, thinned.overlap, thinned.share) == ("dense", 0.7, 0.141)
@@ -115,45 +117,45 @@ def test_rows_hold_the_scores_their_view_and_collapse(study):
 
 
 def test_results_without_views_or_with_a_hole_are_met(study):
-    run = sweep.star(study)[0]
+    run = design.star(study)[0]
     details = scene.details(run, ("dense",))
     for key in ("view", "group_size", "share"):
         details["arms"]["dense"].pop(key)
     details.pop("views")
-    (row,) = sweep_rows.rows_of(run, scene.CODE, details)
+    (row,) = records.rows_of(run, scene.CODE, details)
     assert (row.view, row.share, row.nbar, row.flat_nrmse, row.collapsed) == (None, 1.0, None, None, False)
     details["arms"]["dense"]["aligned"].pop("nrmse")
     with pytest.raises(StudyError, match="no entry 'nrmse'"):
-        sweep_rows.rows_of(run, scene.CODE, details)
+        records.rows_of(run, scene.CODE, details)
 
 
 def test_the_table_on_disk_reads_back_and_does_not_depend_on_the_order_of_results(study, tmp_path):
-    runs = sweep.star(study)[:4]
+    runs = design.star(study)[:4]
     paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
     for path, order in zip(paths, (runs, runs[::-1]), strict=True):
         for run in order:
-            sweep_rows.add(path, run, scene.CODE, scene.details(run))
-        sweep_rows.add(path, runs[0], scene.CODE, scene.details(runs[0]))  # again: replaced, not doubled
+            records.add(path, run, scene.CODE, scene.details(run))
+        records.add(path, runs[0], scene.CODE, scene.details(runs[0]))  # again: replaced, not doubled
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    back = sweep_rows.read(paths[0])
+    back = records.read(paths[0])
     assert len(back) == 4 * len(scene.FLOORS)
-    sweep_rows.write(paths[1], back)
+    records.write(paths[1], back)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     for harm in (lambda text: text.replace("star", "star,", 1), lambda text: text.replace(",0\n", ",x\n", 1)):
         paths[1].write_text(harm(paths[0].read_text()))
         with pytest.raises(StudyError, match=r"b\.csv: line \d+"):
-            sweep_rows.read(paths[1])
+            records.read(paths[1])
     with pytest.raises(StudyError, match="make sweep"):
-        sweep_rows.read(tmp_path / "none.csv")
+        records.read(tmp_path / "none.csv")
 
 
 def test_newest_code_wins_and_old_rows_stay_in_front(study):
-    run = sweep.star(study)[0]
+    run = design.star(study)[0]
     old = scene.rows([run])
     new = [dataclasses.replace(row, code="ffff", nrmse=row.nrmse / 2) for row in old]
-    both = sweep_rows.merged(old, new, "ffff")
-    assert both[: len(old)] == old and {row.code for row in sweep_rows.latest(both, "star")} == {"ffff"}
-    assert sweep_rows.latest(both, "heat") == []
+    both = records.merged(old, new, "ffff")
+    assert both[: len(old)] == old and {row.code for row in records.latest(both, "star")} == {"ffff"}
+    assert records.latest(both, "heat") == []
 
 
 def column(text, label, number):
@@ -162,7 +164,7 @@ def column(text, label, number):
 
 
 def test_the_answer_holds_means_limits_ratios_and_collapses(study):
-    runs = sweep.star(study)
+    runs = design.star(study)
     made = scene.rows(runs)
     errors = {run: 0.20 + 0.01 * i for i, run in enumerate(r for r in runs if r.dose == 1e4)}
     worse = {"baseline": 0.2, "dense": 0.0}
@@ -172,7 +174,7 @@ def test_the_answer_holds_means_limits_ratios_and_collapses(study):
         else row
         for row in made
     ]
-    text = sweep_table.answer(made, scene.LIMIT)
+    text = tables.answer(made, scene.LIMIT)
     assert "10,000 per pattern, n̄ 191" in text and "over 5–7 runs" in text
     assert column(text, "**dense", 2).startswith("0.230 ± 0.022 / 0.")
     assert column(text, "limit without bias", 2) == "0.0220" and column(text, "limit with a Gaussian", 2) == "0.0200"
@@ -183,53 +185,53 @@ def test_the_answer_holds_means_limits_ratios_and_collapses(study):
 
 
 def test_the_answer_copes_with_missing_arms_and_runs(study):
-    few = scene.rows(sweep.star(study)[7:8], ("flat", "dense"))
-    text = sweep_table.answer(few, None)
+    few = scene.rows(design.star(study)[7:8], ("flat", "dense"))
+    text = tables.answer(few, None)
     assert column(text, "**dense", 1).count("±") == 0 and "baseline" not in text and "limit" not in text
     with pytest.raises(StudyError, match="make sweep"):
-        sweep_table.answer([row for row in few if row.dose == 1], None)
+        tables.answer([row for row in few if row.dose == 1], None)
 
 
 def test_runs_that_only_repeat_another_one_count_once(study):
-    made = scene.rows(sweep.star(study), ("flat", "dense", "map"))
+    made = scene.rows(design.star(study), ("flat", "dense", "map"))
     made = [dataclasses.replace(row, nrmse=0.1 + row.seed_object % 7) if row.arm == "map" else row for row in made]
-    assert len(sweep_rows.select(made, "map", 1e4)) == 5 and len(sweep_rows.select(made, "dense", 1e4)) == 7
-    assert "over 5–7 runs" in sweep_table.answer(made, None)
-    assert sweep_table.source_table(made).splitlines()[-1].endswith("| – | – | – |"), "no spread from the networks"
+    assert len(records.select(made, "map", 1e4)) == 5 and len(records.select(made, "dense", 1e4)) == 7
+    assert "over 5–7 runs" in tables.answer(made, None)
+    assert tables.source_table(made).splitlines()[-1].endswith("| – | – | – |"), "no spread from the networks"
 
 
 def test_longer_tables(rows):
-    assert "| **dense: network, 4 patterns** | 0." in sweep_table.source_table(rows)
-    heat = sweep_table.heat_table(rows, "map")
+    assert "| **dense: network, 4 patterns** | 0." in tables.source_table(rows)
+    heat = tables.heat_table(rows, "map")
     assert heat.startswith("| map: overlap | 300 | 1,000 |") and len(heat.splitlines()) == 7
 
 
 def test_the_block_of_a_document_is_checked_and_replaced(tmp_path):
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{sweep_table.BEGIN}\nold\n{sweep_table.END}\nafter\n")
-    assert not sweep_table.replace_block(page, "new\n", write=False) and "old" in page.read_text()
-    sweep_table.replace_block(page, "new\n", write=True)
-    assert page.read_text() == f"before\n{sweep_table.BEGIN}\nnew\n{sweep_table.END}\nafter\n"
-    assert sweep_table.replace_block(page, "new\n", write=False)
+    page.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
+    assert not tables.replace_block(page, "new\n", write=False) and "old" in page.read_text()
+    tables.replace_block(page, "new\n", write=True)
+    assert page.read_text() == f"before\n{tables.BEGIN}\nnew\n{tables.END}\nafter\n"
+    assert tables.replace_block(page, "new\n", write=False)
     page.write_text("no markers")
     with pytest.raises(StudyError, match="answer:begin"):
-        sweep_table.replace_block(page, "new\n", write=True)
+        tables.replace_block(page, "new\n", write=True)
 
 
 @pytest.mark.skipif(not (ROOT / "metrics/sweep/sweep.csv").is_file(), reason="the sweep has not been run")
 def test_the_committed_readme_says_what_the_sweep_says():
     limit = ROOT / "metrics/sweep/limit.json"
     document = json.loads(limit.read_text()) if limit.is_file() else None
-    text = sweep_table.answer(sweep_rows.read(ROOT / "metrics/sweep/sweep.csv"), document)
-    assert sweep_table.replace_block(ROOT / "README.md", text, write=False), "python src/sweep.py readme --write"
+    text = tables.answer(records.read(ROOT / "metrics/sweep/sweep.csv"), document)
+    assert tables.replace_block(ROOT / "README.md", text, write=False), "python src/sweep.py readme --write"
 
 
 BENCH = {"arms": {"dense": {"train_cpu_s": 55, "solve_cpu_s": 7}, "map": {"solve_cpu_s": 9}}}
 DRAWINGS = {
-    "dose": lambda rows, limit: sweep_figures.quality_vs_dose(rows, limit),
-    "photons": lambda rows, limit: sweep_figures.quality_vs_photons(rows, limit),
-    "overlap": lambda rows, _: sweep_figures.heat_maps(rows),
-    "cost": lambda rows, _: sweep_figures.quality_vs_cost(rows, BENCH),
+    "dose": lambda rows, limit: drawings.quality_vs_dose(rows, limit),
+    "photons": lambda rows, limit: drawings.quality_vs_photons(rows, limit),
+    "overlap": lambda rows, _: drawings.heat_maps(rows),
+    "cost": lambda rows, _: drawings.quality_vs_cost(rows, BENCH),
 }
 
 
@@ -247,13 +249,13 @@ def test_figures_repeat_and_label_their_axes(rows, name, tmp_path):
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_figures_are_drawn_without_limits_and_with_few_arms(study, name, tmp_path):
-    few = scene.rows([*sweep.star(study)[:2], *sweep.heat(study)[:2]], ("flat", "oracle", "dense"))
+    few = scene.rows([*design.star(study)[:2], *design.heat(study)[:2]], ("flat", "oracle", "dense"))
     figures.save(DRAWINGS[name](few, None), tmp_path / "few.png")
     with pytest.raises(StudyError, match="make sweep"):
         DRAWINGS[name]([], None)
 
 
 def test_heat_maps_share_a_scale_and_print_their_values(rows):
-    images = [image for axes in sweep_figures.heat_maps(rows).axes for image in axes.images]
+    images = [image for axes in drawings.heat_maps(rows).axes for image in axes.images]
     assert len(images) == 2 and len({image.get_clim() for image in images}) == 1
-    assert sum(len(axes.texts) for axes in sweep_figures.heat_maps(rows).axes) == 60
+    assert sum(len(axes.texts) for axes in drawings.heat_maps(rows).axes) == 60

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
-from ptychodose import figures, noise, phantom, sweep_gallery
+from ptychodose.compare import figures
 from ptychodose.errors import StudyError
-from ptychodose.h5 import write_arrays
+from ptychodose.formats.h5 import write_arrays
+from ptychodose.physics import noise, textures
+from ptychodose.sweeps import gallery
 
 REGION = (slice(2, 42), slice(0, 50))
 
@@ -29,7 +31,7 @@ def experiment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cache = tmp_path / ".dvc/cache/files/md5"
     cache.mkdir(parents=True)
-    truth = phantom.synthetic_object((150, 122), 0.5, 0.1, noise.stream(0, "object")).astype(np.complex64)
+    truth = textures.synthetic_object((150, 122), 0.5, 0.1, noise.stream(0, "object")).astype(np.complex64)
     files = {
         name: stored(cache, truth * turn, f"{name}.h5") for name, turn in (("map", 1j), ("flat", 1), ("dense", -1))
     }
@@ -46,7 +48,7 @@ def experiment(tmp_path, monkeypatch):
 
 def test_objects_are_those_of_the_experiment_cut_to_the_region(experiment):
     truth, text = experiment
-    found = sweep_gallery.objects(text, REGION)
+    found = gallery.objects(text, REGION)
     assert set(found) == {"truth", "map", "dense"}, "arms it has, of those the gallery shows"
     assert (found["truth"] == truth[REGION]).all() and (found["map"] == 1j * truth[REGION]).all()
 
@@ -56,14 +58,14 @@ def test_an_emptied_cache_is_one_line(experiment, tmp_path):
     md5 = yaml.safe_load(text)["stages"]["compare"]["outs"][0]["md5"]
     (tmp_path / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
     with pytest.raises(StudyError, match="make sweep") as caught:
-        sweep_gallery.objects(text, REGION)
+        gallery.objects(text, REGION)
     assert "\n" not in str(caught.value)
 
 
 def test_every_dose_is_a_column_and_a_missing_arm_leaves_a_gap(experiment, tmp_path):
-    found = sweep_gallery.objects(experiment[1], REGION)
+    found = gallery.objects(experiment[1], REGION)
     few = {name: image for name, image in found.items() if name != "dense"}
-    figure = sweep_gallery.gallery({1e4: found, 1e3: few}, {1e4: 190.0, 1e3: 19.0})
+    figure = gallery.gallery({1e4: found, 1e3: few}, {1e4: 190.0, 1e3: 19.0})
     titles = [axes.get_title() for axes in figure.axes[:2]]
     assert titles[0].startswith("1,000\n") and titles[1].startswith("10,000\n")
     labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ptychodose import testscan
-from ptychodose.views import View
+from ptychodose.scans import scan
+from ptychodose.scans.views import View
 from scenes import scene
 
 
@@ -16,22 +16,22 @@ def bright():
 def test_a_view_is_read_in_its_own_order(bright):
     index = np.array([7, 3, 50, 4])
     view = View(index, np.zeros(4, np.int32), {})
-    test = testscan.Scan(bright.whole().header, bright.counts, {"odd": view})
+    test = scan.Scan(bright.whole().header, bright.counts, {"odd": view})
     assert np.array_equal(test.read("odd"), bright.counts[index])
     assert np.array_equal(test.positions("odd"), bright.positions[index])
 
 
 def test_equal_total_needs_both_views(bright):
-    assert testscan.equal_total(bright.whole("dense")) is None
-    assert testscan.equal_total(bright.whole("sparse")) is None
-    share = testscan.equal_total(bright.whole("dense", "sparse"))
+    assert scan.equal_total(bright.whole("dense")) is None
+    assert scan.equal_total(bright.whole("sparse")) is None
+    share = scan.equal_total(bright.whole("dense", "sparse"))
     assert share == len(bright.positions[::6]) / len(bright.positions)
 
 
 def test_thinning_keeps_the_share_and_invents_no_photon(bright):
     test = bright.whole("dense", "sparse")
-    share = testscan.equal_total(test)
-    few = testscan.thinned(test, share, 5)
+    share = scan.equal_total(test)
+    few = scan.thinned(test, share, 5)
     assert (few <= test.read("dense")).all()
     total = int(test.read("dense").sum())
     assert int(few.sum()) == pytest.approx(share * total, abs=5 * np.sqrt(share * (1 - share) * total))
@@ -41,5 +41,5 @@ def test_thinning_keeps_the_share_and_invents_no_photon(bright):
 def test_every_arm_gets_the_same_thinned_counts(bright):
     """Nothing is remembered between calls, and only the seed of the noise decides."""
     test = bright.whole("dense", "sparse")
-    first, again, other = (testscan.thinned(test, 0.2, seed) for seed in (5, 5, 6))
+    first, again, other = (scan.thinned(test, 0.2, seed) for seed in (5, 5, 6))
     assert np.array_equal(first, again) and not np.array_equal(first, other)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose import network, predict, simulate, training
 from ptychodose.errors import StudyError
-from ptychodose.groups import Patterns
+from ptychodose.networks import predict, training, unrolled
+from ptychodose.networks.groups import Patterns
+from ptychodose.physics import simulate
 from scenes import own, procedural, scene, tiny
 
 
@@ -91,7 +92,7 @@ def test_cuda_without_a_gpu_is_refused():
 @pytest.mark.parametrize("size", [1, 4])
 def test_predictions_do_not_depend_on_the_block(bright, name, size):
     torch.manual_seed(0)
-    net = network.build(training.architecture(tiny(), name))
+    net = unrolled.build(training.architecture(tiny(), name))
     groups = bright.groups(size)[::4]
     found = [
         predict.reconstruct(predict.by_network(net), bright.patterns(), groups, bright.obj.shape, block)[0]
@@ -104,7 +105,7 @@ def test_recovered_contrast_does_not_depend_on_the_dose():
     """The same scan without noise at two doses: the physics of the network returns the same object."""
     s = scene(1e6)
     torch.manual_seed(0)
-    net = network.build({"name": "unrolled", "steps": 6, "gradients": 3, "width": 4, "hidden": 1})
+    net = unrolled.build({"name": "unrolled", "steps": 6, "gradients": 3, "width": 4, "hidden": 1})
     torch.nn.init.zeros_(net.correct.leave.weight)
     torch.nn.init.zeros_(net.correct.leave.bias)
     rate, found = simulate.expected_counts(s.obj, s.probe, s.positions), []
@@ -124,16 +125,16 @@ def test_groups_of_one_batch_may_differ_in_dose():
     source = procedural(4)
     batch, _ = source.heldout()[0]
     torch.manual_seed(0)
-    net = network.build(training.architecture(tiny()))
+    net = unrolled.build(training.architecture(tiny()))
     together = net(batch)[-1]
     assert batch.start.shape == (len(batch.corners), 1, 1) and len(batch.start.unique()) > 1
     for i in range(len(batch.corners)):
         alone = [part[i : i + 1] for part in (batch.corners, batch.probes, batch.counts, batch.start)]
-        found = net(network.Batch(alone[0], alone[1], alone[2], batch.shape, alone[3]))[-1][0]
+        found = net(unrolled.Batch(alone[0], alone[1], alone[2], batch.shape, alone[3]))[-1][0]
         assert torch.allclose(found, together[i], atol=1e-4)
 
 
 def test_unknown_networks_are_refused():
     for spec in ({"name": "unet"}, {"name": "cnn", "depth": 3}, {}):
         with pytest.raises(StudyError, match="unknown network"):
-            network.build(spec)
+            unrolled.build(spec)

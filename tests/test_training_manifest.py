@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ptychodose.errors import StudyError
-from ptychodose.training_manifest import read_training_manifest
+from ptychodose.study.training_manifest import read_training_manifest
 from samples import READERS
 from study import ROOT
 

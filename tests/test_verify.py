@@ -26,7 +26,7 @@ from damage import (
     remote,
     store_path,
 )
-from ptychodose import manifest
+from ptychodose.study import manifest
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import mini
 from damage import flip
 from mini import ARRAY, METRIC, NOTES, TABLE
 from ptychodose.errors import StudyError
-from ptychodose.files import sha256_file
+from ptychodose.formats.atomic import sha256_file
 from ptychodose.integrity import copies, listings, lock, record, repair, seal, stores, verify, verify_command
 
 

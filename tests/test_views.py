@@ -3,18 +3,19 @@
 import numpy as np
 import pytest
 
-from ptychodose import cxi, noise, scan, views
 from ptychodose.errors import StudyError
+from ptychodose.physics import lattice, noise
+from ptychodose.scans import cxi, views
 
 
 @pytest.fixture(scope="module")
 def header():
-    lattice = scan.finest_scan((32.0, 223.0), (32.0, 256.0), 2.42, noise.stream(0, "jitter/train"))
+    raster = lattice.finest_scan((32.0, 223.0), (32.0, 256.0), 2.42, noise.stream(0, "jitter/train"))
     probe = np.zeros((64, 64), np.complex64)
     probe[32, 32] = 100
     mask = np.zeros((64, 64), np.uint32)
     return cxi.Header(
-        lattice.positions, lattice.nodes, probe, mask, 8800.0, 1.0, 172e-6, 2.42, 24.2, (512, 288), 1e4, 1e4
+        raster.positions, raster.nodes, probe, mask, 8800.0, 1.0, 172e-6, 2.42, 24.2, (512, 288), 1e4, 1e4
     )
 
 

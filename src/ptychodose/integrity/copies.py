@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptychodose.errors import StudyError
-from ptychodose.files import atomic_path
+from ptychodose.formats.atomic import atomic_path
 
 READ_ONLY = 0o444  # DVC's mode of cache objects; what has another mode it would hash again, and delete when damaged
 

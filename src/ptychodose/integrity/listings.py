@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from ptychodose.formats.untrusted import is_inside
 from ptychodose.integrity import copies
-from ptychodose.strict import is_inside
 
 MD5 = re.compile(r"[0-9a-f]{32}")
 

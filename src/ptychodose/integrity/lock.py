@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ptychodose.errors import StudyError
+from ptychodose.formats.untrusted import is_inside
 from ptychodose.integrity import listings
-from ptychodose.params import load_yaml
-from ptychodose.strict import is_inside
+from ptychodose.study.params import load_yaml
 
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # an MD5, of a folder's listing with .dir
 

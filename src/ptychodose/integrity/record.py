@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ptychodose import manifest
 from ptychodose.errors import StudyError
+from ptychodose.formats.untrusted import is_inside
 from ptychodose.integrity import listings, lock
 from ptychodose.integrity.copies import Wanted
-from ptychodose.params import load_yaml
-from ptychodose.strict import is_inside
+from ptychodose.study import manifest
+from ptychodose.study.params import load_yaml
 
 MISSING, MISMATCH = "missing", "mismatch"
 

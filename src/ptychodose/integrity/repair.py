@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ptychodose import manifest
 from ptychodose.errors import StudyError
 from ptychodose.integrity import copies, lock, record, revision
 from ptychodose.integrity.copies import Digests, Wanted, digests
 from ptychodose.integrity.record import Record
 from ptychodose.integrity.remote import Remote
 from ptychodose.integrity.stores import downloaded
+from ptychodose.study import manifest
 
 
 @dataclass(frozen=True)

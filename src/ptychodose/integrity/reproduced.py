@@ -12,11 +12,11 @@ from typing import IO, Any
 
 import yaml
 
-from ptychodose import manifest
 from ptychodose.errors import StudyError
 from ptychodose.integrity import causes, listings, lock, record, revision, values
 from ptychodose.integrity.copies import digests
 from ptychodose.integrity.record import Row
+from ptychodose.study import manifest
 
 IDENTICAL, SAME, WITHIN, PICTURE, DIFFERENT = "identical", "same content", "within tolerance", "picture", "different"
 PICTURES = {".png", ".svg", ".pdf"}  # not compared by value: they follow the data, and fonts and libraries besides

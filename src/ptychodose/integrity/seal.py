@@ -8,8 +8,8 @@ import hashlib
 import json
 import re
 
-from ptychodose import manifest
 from ptychodose.errors import StudyError
+from ptychodose.study import manifest
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptychodose import manifest
 from ptychodose.errors import StudyError
 from ptychodose.integrity import lock, record, revision
 from ptychodose.integrity.copies import digests
 from ptychodose.integrity.record import MISMATCH, MISSING, Record, Row
+from ptychodose.study import manifest
 
 OK, UNLISTED = "OK", "unlisted"
 

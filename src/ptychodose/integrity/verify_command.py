@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ptychodose import manifest
 from ptychodose.integrity import lock, repair, reproduced, revision, seal, stores, verify
 from ptychodose.integrity.remote import Remote
 from ptychodose.integrity.verify import Finding
+from ptychodose.study import manifest
 
 GIT_KEEPS = {manifest.JOINED.as_posix(), "dvc.lock"}
 

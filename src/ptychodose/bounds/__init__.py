@@ -1,0 +1,1 @@
+"""What the photons allow: Fisher information and the limits it sets."""

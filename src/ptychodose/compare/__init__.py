@@ -1,0 +1,1 @@
+"""Every reconstructor side by side: registry, rows, pictures, answer."""

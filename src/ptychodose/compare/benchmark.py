@@ -1,0 +1,165 @@
+"""Every arm on scans given as files: `<family>_d<dose>_{train,test}.npz`, the same photons for all.
+
+Networks are trained once per family, on procedural objects under the family's probe and scan, for all its doses;
+MAP and hybrid need no training. The test file's `objectGuess` is used for scoring alone.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from ptychodose.compare import reconstructors
+from ptychodose.errors import StudyError
+from ptychodose.formats import npz
+from ptychodose.networks import predict, sources, training
+from ptychodose.networks.groups import Patterns
+from ptychodose.physics import noise
+from ptychodose.scans.groups import covering, neighbour_groups
+from ptychodose.score import comparison, scoring
+from ptychodose.study.settings import Params, Train
+
+KEYS = ("counts", "diffraction", "xcoords", "ycoords", "probeGuess", "objectGuess")
+MAX_BYTES = 2**33  # of one array
+NETWORKS = {"baseline": 1, "dense": 4}  # C by arm
+
+
+@dataclass(frozen=True)
+class Measured:
+    """counts (n, N, N) photons, centred; positions (n, 2) px, y then x; probe (N, N) in photons; obj (H, W)."""
+
+    counts: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    probe: NDArray[np.complex64]
+    obj: NDArray[np.complex64]
+
+
+def read(path: Path) -> Measured:
+    """One file of the workload: `counts`, or `diffraction` = sqrt(counts); other keys are ignored.
+
+    Raises StudyError naming file and key for anything missing, of wrong shape, negative or not finite.
+    """
+    arrays = npz.read(path, KEYS, MAX_BYTES, "benchmark")
+    measured = "counts" if "counts" in arrays else "diffraction"
+    if measured not in arrays:
+        raise StudyError(f"{path}: neither 'counts' nor 'diffraction' is there; add one")
+    for key in KEYS[2:]:
+        if key not in arrays:
+            raise StudyError(f"{path}: key {key!r} is missing; add it")
+    for key, values in arrays.items():
+        kinds = "uifc" if key.endswith("Guess") else "uif"
+        if values.dtype.kind not in kinds or not np.isfinite(values).all():
+            raise StudyError(f"{path}: {key} is {values.dtype} or not finite; save plain finite numbers")
+    counts, probe, obj = arrays[measured], arrays["probeGuess"], arrays["objectGuess"]
+    if counts.ndim != 3 or probe.shape != counts.shape[1:] or probe.shape[0] != probe.shape[-1] or obj.ndim != 2:
+        raise StudyError(
+            f"{path}: counts {counts.shape}, probeGuess {probe.shape} and objectGuess {obj.shape} disagree"
+        )
+    if not len(counts) or any(arrays[key].shape != counts.shape[:1] for key in ("xcoords", "ycoords")):
+        raise StudyError(f"{path}: xcoords, ycoords are not a number for each of {len(counts)} patterns")
+    positions = np.stack([arrays["ycoords"], arrays["xcoords"]], -1).astype(np.float64)
+    corners = np.rint(positions) - len(probe) // 2
+    if (corners < 0).any() or (corners + len(probe) > obj.shape).any():
+        raise StudyError(f"{path}: xcoords, ycoords are not the centres of {len(counts)} patches inside {obj.shape} px")
+    photons = counts.astype(np.float64)
+    if (photons < 0).any():
+        raise StudyError(f"{path}: negative {measured}; save detected photons")
+    if measured == "diffraction":
+        photons = photons**2
+    return Measured(np.rint(photons).astype(np.int64), positions, probe.astype(np.complex64), obj.astype(np.complex64))
+
+
+def doses(folder: Path, family: str) -> list[str]:
+    """The doses of a family, as spelt in the file names, in increasing order. StudyError when there is none."""
+    pattern = re.compile(rf"{re.escape(family)}_d(\d+(?:\.\d+)?(?:[eE]\+?\d+)?)_train\.npz")
+    names = sorted(p.name for p in folder.glob("*.npz")) if folder.is_dir() else []
+    found = [match.group(1) for name in names if (match := pattern.fullmatch(name))]
+    found = [dose for dose in found if (folder / f"{family}_d{dose}_test.npz").is_file()]
+    if not found:
+        raise StudyError(
+            f"{folder}: no pair {family}_d<dose>_train.npz, {family}_d<dose>_test.npz; check DIR and family"
+        )
+    return sorted(found, key=float)
+
+
+def run(folder: Path, family: str, params: Params) -> dict[str, dict[str, dict[str, Any]]]:
+    """{dose: {arm: {nrmse, phase_ssim, …, seconds}}}; seconds are CPU seconds, training (once for all doses) apart."""
+    found = doses(folder, family)
+    first = read(folder / f"{family}_d{found[0]}_train.npz")
+    settings = replace(
+        params.train,
+        dose_low=min(params.train.dose_low, 0.5 * float(found[0])),
+        dose_high=max(params.train.dose_high, 2 * float(found[-1])),
+    )
+    trained = {name: _train(first, size, settings, params) for name, size in NETWORKS.items()}
+    result = {}
+    for dose in found:
+        print(f"benchmark: {family}, {dose} photons per pattern", flush=True)
+        result[dose] = _rows(read(folder / f"{family}_d{dose}_test.npz"), trained, params)
+    return result
+
+
+def _train(data: Measured, size: int, settings: Train, params: Params) -> tuple[nn.Module, float]:
+    """The network for groups of `size`, and its CPU seconds."""
+    started, seed = time.process_time(), params.seed_of("network")
+    probe = (data.probe / np.sqrt((np.abs(data.probe.astype(np.complex128)) ** 2).sum())).astype(np.complex64)
+    groups = _groups(data.positions, size, params)
+    source = sources.ProceduralScans(probe, data.positions, groups, settings, seed)
+    trained = training.train(source, training.architecture(settings), settings, seed)
+    return trained.network, time.process_time() - started
+
+
+def _groups(positions: NDArray[np.float64], size: int, params: Params) -> NDArray[np.int64]:
+    neighbours = min(max(params.overlap.neighbours, size), len(positions))
+    return neighbour_groups(
+        positions, np.zeros(len(positions), np.int32), size, neighbours, noise.stream(params.seed, "views")
+    )
+
+
+def _rows(data: Measured, trained: Mapping[str, tuple[nn.Module, float]], params: Params) -> dict[str, dict[str, Any]]:
+    """All arms on one test file."""
+    dose, shape = float(data.counts.sum()) / len(data.counts), (data.obj.shape[0], data.obj.shape[1])
+    patterns = Patterns(data.counts, data.positions, data.probe, dose)
+    region = comparison.scored_region([data.positions])
+    rows = {"flat": _row(np.full(shape, patterns.start, np.complex64), data, region, 0.0, 0.0)}
+    for name, (net, train_seconds) in trained.items():
+        started = time.process_time()
+        groups = covering(_groups(data.positions, NETWORKS[name], params))
+        block = params.compare.block_groups
+        obj, _ = predict.reconstruct(predict.by_network(net), patterns, groups, shape, block)
+        rows[name] = _row(obj, data, region, time.process_time() - started, train_seconds)
+    objects: dict[str, NDArray[np.complex64]] = {}
+    for number, name in enumerate(reconstructors.REGISTRY):
+        started, rng = time.process_time(), noise.stream(params.seed, "solver", number)
+        objects[name] = reconstructors.run(name, data.counts, data.probe, data.positions, shape, params, rng, objects)
+        seconds = time.process_time() - started
+        start = getattr(reconstructors.REGISTRY[name], "start", None)
+        rows[name] = _row(
+            objects[name], data, region, seconds + (rows[start]["seconds"] if start in rows else 0.0), 0.0
+        )
+    return rows
+
+
+def _row(
+    obj: NDArray[np.complex64], data: Measured, region: tuple[slice, slice], seconds: float, train_seconds: float
+) -> dict[str, Any]:
+    scored = scoring.score(obj, data.obj, region, 1e-9)  # the files know no pixel size; no metric kept here needs one
+    best = scored["aligned"]
+    return {
+        **scoring.headline(scored),
+        "amplitude_ssim": best["amplitude"]["ssim"],
+        "amplitude_mae": best["amplitude"]["mae"],
+        "phase_mae": best["phase"]["mae"],
+        "phase_psnr": best["phase"]["psnr"],
+        "frc_area": best["frc"]["area"],
+        "correlation": best["correlation"],
+        "valid_fraction": scored["valid_fraction"],
+        "seconds": round(seconds, 2),
+        "train_seconds": round(train_seconds, 2),
+    }

@@ -1,0 +1,145 @@
+"""Every picture of the study, as deterministic PNG bytes (Agg, matplotlib's own fonts, no software tag)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
+from numpy.typing import NDArray
+
+from ptychodose.formats.atomic import atomic_path
+from ptychodose.scans.cxi import Header
+from ptychodose.scans.views import View
+from ptychodose.score.align import align, clean
+from ptychodose.score.metrics import phase_beside
+
+DPI = 100
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito
+# Rows left to the tables, so that the pictures stay readable.
+HIDDEN = ("flat", "oracle", "cnn", "own", "sparse", "dense_thinned", "map_sparse", "map_thinned")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG whose bytes depend on the drawing and matplotlib's version only."""
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def comparison(
+    truth: NDArray[np.complexfloating],
+    arms: Mapping[str, NDArray[np.complexfloating]],
+    pixel_m: float,
+    scores: Mapping[str, Mapping[str, float]],
+    dose: float,
+) -> Figure:
+    """Truth and arms (h, w): amplitude, phase and their residuals; one colour scale per row, scale bar in um.
+
+    `scores` holds nrmse and phase_ssim per arm; arms are aligned as in the scores.
+    """
+    target = clean(truth)
+    images = {name: align(obj, target).image for name, obj in arms.items()}
+    phases = {name: phase_beside(image, target) for name, image in images.items()}
+    rows = [
+        ("amplitude", "gray", _span(np.abs(target)), np.abs(target), {n: np.abs(i) for n, i in images.items()}),
+        ("phase (rad)", "cividis", _span(np.angle(target)), np.angle(target), phases),
+        ("amplitude error", "RdBu_r", (-0.3, 0.3), None, {n: np.abs(i) - np.abs(target) for n, i in images.items()}),
+        ("phase error (rad)", "RdBu_r", (-1.0, 1.0), None, {n: p - np.angle(target) for n, p in phases.items()}),
+    ]
+    cell = 2.6  # inches a panel is wide; a flat region still gets room for its labels
+    tall = cell * max(truth.shape[0] / truth.shape[1], 0.5)
+    figure = Figure(figsize=(cell * (len(arms) + 1) + 1.0, tall * 4 + 1.0), layout="constrained")
+    grid = figure.subplots(4, len(arms) + 1, squeeze=False)
+    for axes_row, (label, colours, (low, high), first, others) in zip(grid, rows, strict=True):
+        panels = [first, *others.values()]
+        for axes, panel in zip(axes_row, panels, strict=True):
+            axes.set(xticks=[], yticks=[])
+            if panel is None:
+                axes.axis("off")
+                continue
+            drawn = axes.imshow(panel, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+        axes_row[1 if first is None else 0].set_ylabel(label)
+        figure.colorbar(drawn, ax=list(axes_row), shrink=0.85, pad=0.01)
+    grid[0][0].set_title("truth", fontsize=10)
+    for axes, name in zip(grid[0][1:], arms, strict=True):
+        row = scores[name]
+        axes.set_title(f"{name}\nNRMSE {row['nrmse']:.3f}, phase SSIM {row['phase_ssim']:.2f}", fontsize=10)
+    _scale_bar(grid[0][0], truth.shape, pixel_m)
+    figure.suptitle(f"held-out region (simulated, known probe), {dose:g} photons per pattern", fontsize=11)
+    return figure
+
+
+def curves(
+    arms: Mapping[str, Mapping[str, Sequence[float | None]]],
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    bound: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> Figure:
+    """FRC with truth of every arm (`arms`: frequency of Nyquist and correlation), beside the best that an unbiased
+    method can reach (`bound`: frequency, correlation), and held-out loss while training on procedural objects
+    (`histories`: rows of pattern_visits, heldout_loss)."""
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    colours = dict(zip(dict.fromkeys([*arms, *histories]), COLOURS * 4, strict=False))  # an arm's is the same in both
+    for name, row in arms.items():
+        values = [np.nan if value is None else value for value in row["correlation"]]
+        left.plot(row["frequency"], values, color=colours[name], label=name)
+    left.axhline(0.5, color="black", lw=0.8, ls=":")
+    if bound is not None:
+        left.plot(*bound, color="black", lw=1.2, ls="--", label="limit without prior knowledge (Cramér–Rao)")
+    left.set(xlabel="spatial frequency (of Nyquist)", ylabel="Fourier ring correlation", ylim=(-0.1, 1.05), xlim=(0, 1))
+    left.legend(fontsize=8)
+    for name, rows in histories.items():
+        visits = [row["pattern_visits"] for row in rows]
+        right.plot(visits, [row["heldout_loss"] for row in rows], "o-", ms=3, color=colours[name], label=name)
+    right.set(xlabel="pattern visits", ylabel="log NRMSE, unseen procedural objects")
+    right.legend(fontsize=8)
+    return figure
+
+
+def _span(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.percentile(values, [0.5, 99.5])
+    return float(low), float(max(high, low + 1e-3))
+
+
+def _scale_bar(axes: Axes, shape: tuple[int, ...], pixel_m: float) -> None:
+    """A bar of a round length, about a quarter of the width."""
+    room = shape[1] * pixel_m * 1e6 / 4
+    power = 10 ** np.floor(np.log10(room))
+    length = power * max(step for step in (1, 2, 5) if step * power <= room)
+    pixels = length / (pixel_m * 1e6)
+    x, y, thick = 0.05 * shape[1], 0.93 * shape[0], 0.02 * shape[0]
+    axes.add_patch(Rectangle((x, y), pixels, thick, color="white", ec="black", lw=0.5))
+    axes.text(x + pixels / 2, y - thick, f"{length:g} µm", color="white", ha="center", va="bottom", fontsize=8,
+              bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0})  # fmt: skip
+
+
+def views(headers: Mapping[str, Header], drawn: Mapping[str, Mapping[str, View]]) -> Figure:
+    """Positions of every view (colour = interleaved scan), a few groups, and the probe's D90 disc to scale."""
+    figure = Figure(figsize=(5.0 * max(1, len(drawn)), 8.2), layout="constrained")
+    grid = figure.subplots(1, max(1, len(drawn)), squeeze=False)[0]
+    for axes, (name, splits) in zip(grid, drawn.items(), strict=False):
+        for split, view in splits.items():
+            _positions(axes, headers[split], view, split)
+        shape = headers["test"].shape
+        axes.set(xlim=(0, shape[1]), ylim=(shape[0], 0), aspect="equal", xlabel="x (object px)", ylabel="y (object px)")
+        counts = ", ".join(f"{len(view.index)} {split}" for split, view in splits.items())
+        axes.set_title(f"{name}: {counts} patterns", fontsize=10)
+    return figure
+
+
+def _positions(axes: Axes, header: Header, view: View, split: str) -> None:
+    positions = header.positions[view.index]
+    colours = [COLOURS[scan % len(COLOURS)] for scan in view.scan]
+    axes.scatter(positions[:, 1], positions[:, 0], s=3, c=colours, linewidths=0)
+    groups = view.groups[max(view.groups)]
+    for group in groups[np.linspace(0, len(groups) - 1, 7).astype(int)[1:-1]]:
+        lines = [[positions[group[0], ::-1], positions[i, ::-1]] for i in group[1:]]
+        axes.add_collection(LineCollection(lines, colors="black", linewidths=1.0))
+        axes.add_patch(
+            Circle((positions[group[0], 1], positions[group[0], 0]), header.diameter / 2, fill=False, lw=1.0)
+        )
+    axes.annotate(split, (header.shape[1] - 6, positions[:, 0].min()), ha="right", va="bottom", fontsize=9)

@@ -1,0 +1,1 @@
+"""File formats: atomic writing, suspicious reading, HDF5, NPZ, bundles."""

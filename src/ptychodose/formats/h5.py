@@ -1,0 +1,60 @@
+"""Small HDF5 files of named arrays (truth, views, reconstructions): deterministic bytes, strict reading.
+
+HDF5's newest file format (libver="latest") stamps groups with the time; the default one does not.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+from numpy.typing import NDArray
+
+from ptychodose.errors import StudyError
+from ptychodose.formats import hdf5_guard
+from ptychodose.formats.atomic import atomic_path
+from ptychodose.formats.untrusted import one_line
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file that is made in memory, with the bytes it would have on disk, and written as a whole at the end:
+    when the disk under an open file is full, HDF5 (2.0) crashes the interpreter."""
+    with h5py.File(path.name, "w", driver="core", backing_store=False, block_size=2**20) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(image)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[str, object] | None = None) -> None:
+    """Write arrays by name ("group/name" makes groups) and root attributes, sorted, without times."""
+    with writing(path) as file:
+        for name in sorted(arrays):
+            file.create_dataset(name, data=arrays[name], track_times=False)
+        for name, value in sorted((attributes or {}).items()):
+            file.attrs[name] = hdf5_guard.text(value) if isinstance(value, str) else value
+
+
+def read_arrays(path: Path, remedy: str) -> tuple[dict[str, NDArray], dict[str, object]]:
+    """Read every dataset stored in the file itself, in native byte order, and the root attributes.
+
+    Links and virtual datasets are refused, so a file cannot pull in another one. Raises StudyError ending in
+    `remedy` when the file is absent, damaged, holds anything but plain finite arrays, or more than 1 GiB of them.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            arrays = hdf5_guard.load(dict(hdf5_guard.datasets(file)))
+            attributes = hdf5_guard.attributes(file)
+    except hdf5_guard.DAMAGE as error:
+        raise StudyError(f"{path}: not readable ({one_line(error)}); {remedy}") from None
+    return arrays, attributes
+
+
+def read_array(path: Path, name: str, remedy: str) -> NDArray:
+    """The dataset `name` of a file of arrays. Raises StudyError as `read_arrays`, and when there is none."""
+    arrays, _ = read_arrays(path, remedy)
+    if name not in arrays:
+        raise StudyError(f"{path}: entry {name} is missing; {remedy}")
+    return arrays[name]

@@ -1,0 +1,208 @@
+"""The study as an RO-Crate: a JSON-LD document of its files, stages, parameters, software, licence and citation.
+
+RO-Crate 1.3 (w3id.org/ro/crate/1.3) and its profile Provenance Run Crate 0.6 (w3id.org/ro/wfrun/provenance/0.6):
+dvc.yaml is the workflow, a stage's script its tool, what dvc.lock says of a stage its run. When and by whom it was
+run is left out, so equal studies give equal bytes.
+"""
+
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rocrate.model import ComputerLanguage, ContextEntity, Entity  # type: ignore[import-untyped]
+from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]
+
+from ptychodose.errors import StudyError
+from ptychodose.formats.atomic import atomic_folder
+from ptychodose.integrity import crate_files
+from ptychodose.integrity.crate_files import Described, Run
+from ptychodose.study.params import load_yaml
+
+VERSION = "1.3"
+METADATA = "ro-crate-metadata.json"
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.6": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.6": "Workflow Run Crate",
+    "https://w3id.org/ro/wfrun/provenance/0.6": "Provenance Run Crate",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.1": "Workflow RO-Crate",
+}
+FORMATS = {
+    ".cff": "application/yaml",
+    ".csv": "text/csv",
+    ".cxi": "application/x-hdf5",
+    ".h5": "application/x-hdf5",
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".png": "image/png",
+    ".py": "text/x-python",
+    ".toml": "application/toml",
+    ".yaml": "application/yaml",
+    ".zip": "application/zip",
+}
+
+
+def write(out: Path, with_data: bool) -> int:
+    """Write the crate of the study in the current folder to the folder `out`; returns the number of files it
+    describes. Without `with_data` it is the metadata alone, which names files by path, size and SHA256.
+
+    Raises StudyError when a file is not what manifest.json or dvc.lock says, when `out` holds anything but an earlier
+    crate, and when the disk fails; `out` then stays as it was.
+    """
+    _check_target(out)
+    runs, files = crate_files.read()
+    crate = _describe(runs, files)
+    try:
+        with atomic_folder(out) as folder:
+            if with_data:
+                crate.write(folder)
+                for path, item in files.items():
+                    crate_files.check(path, item, folder / path)
+            else:
+                crate.metadata.write(folder)
+    except OSError as error:
+        raise StudyError(f"{error.filename or out}: {error.strerror}; check free space and permissions") from None
+    return len(files)
+
+
+def _check_target(out: Path) -> None:
+    """An earlier crate may be replaced, nothing else."""
+    if not out.is_symlink() and (not out.exists() or (out.is_dir() and not any(out.iterdir()))):
+        return
+    if out.is_symlink() or not (out / METADATA).is_file() or (out / ".git").exists():
+        raise StudyError(f"{out}: exists and is not a crate; name another folder with --out")
+
+
+def _describe(runs: list[Run], files: Mapping[str, Described]) -> ROCrate:
+    crate = ROCrate(version=VERSION)
+    _describe_root(crate)
+    entities = {path: crate.add_file(path, path, properties=_file(path, item)) for path, item in files.items()}
+    scripts = {path: entities[path] for path in sorted({run.script for run in runs})}
+    _retype(scripts.values(), "SoftwareSourceCode")
+    actions = [_action(crate, run, entities) for run in runs]
+    workflow = entities["dvc.yaml"]
+    _retype([workflow], "SoftwareSourceCode", "ComputationalWorkflow")
+    properties = {"name": "DVC", "url": "https://dvc.org", "identifier": "https://dvc.org"}
+    workflow["programmingLanguage"] = crate.add(ComputerLanguage(crate, "https://dvc.org/", properties))
+    workflow["hasPart"] = list(scripts.values())
+    workflow["softwareRequirements"] = [_software(crate, name, version) for name, version in _locked_versions()]
+    crate.mainEntity = workflow
+    crate.root_dataset["mentions"] = [_whole_run(crate, runs, entities), *actions]
+    entities["README.md"]["about"] = crate.root_dataset
+    return crate
+
+
+def _describe_root(crate: ROCrate) -> None:
+    """Title, authors, date and licence of CITATION.cff; the description of pyproject.toml."""
+    cited, root = load_yaml("CITATION.cff"), crate.root_dataset
+    for key in ("title", "version", "license", "authors"):
+        if not cited.get(key):
+            raise StudyError(f"CITATION.cff: no {key}; add it")
+    root["name"] = cited["title"]
+    root["description"] = _project()["description"]
+    root["datePublished"] = _date(cited)
+    root["version"] = str(cited["version"])
+    root["keywords"] = list(cited.get("keywords", []))
+    root["author"] = [_author(crate, number, row) for number, row in enumerate(cited["authors"], 1)]
+    licence = f"https://spdx.org/licenses/{cited['license']}"
+    properties = {"@type": "CreativeWork", "name": cited["license"], "description": "Licence of all files: see LICENSE"}
+    root["license"] = crate.add(ContextEntity(crate, licence, properties))
+    root["conformsTo"] = [_profile(crate, identifier, name) for identifier, name in PROFILES.items()]
+
+
+def _date(cited: Mapping[str, Any]) -> str:
+    """Day of the release, else of the last commit: never today, so that equal studies give equal bytes."""
+    if "date-released" in cited:
+        return str(cited["date-released"])
+    done = subprocess.run(["git", "show", "-s", "--format=%cs", "HEAD"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StudyError("CITATION.cff: no date-released, and no commit to take a date from; add one")
+    return done.stdout.strip()
+
+
+def _author(crate: ROCrate, number: int, row: Mapping[str, Any]) -> Entity:
+    """A person, or an entity of the citation file format, which has a name in one piece."""
+    identifier = str(row.get("orcid") or row.get("website") or f"#author-{number}")
+    if "name" in row:
+        return crate.add(ContextEntity(crate, identifier, {"@type": "Organization", "name": row["name"]}))
+    given, family = str(row.get("given-names", "")), str(row.get("family-names", ""))
+    names = {"name": f"{given} {family}".strip(), "givenName": given, "familyName": family}
+    return crate.add(ContextEntity(crate, identifier, {"@type": "Person", **names}))
+
+
+def _profile(crate: ROCrate, identifier: str, name: str) -> Entity:
+    properties = {"@type": "CreativeWork", "name": name, "version": identifier.rsplit("/", 1)[1]}
+    return crate.add(ContextEntity(crate, identifier, properties))
+
+
+def _file(path: str, item: Described) -> dict[str, str]:
+    kind = FORMATS.get(Path(path).suffix, "application/yaml" if path == "dvc.lock" else "text/plain")
+    return {"contentSize": str(item.size), "sha256": item.sha256, "encodingFormat": kind}
+
+
+def _retype(entities: Any, *more: str) -> None:
+    """Files that are also code: the library sets a type only when it makes an entity."""
+    for entity in entities:
+        entity.properties().update({"@type": ["File", *more], "name": entity.id})
+
+
+def _action(crate: ROCrate, run: Run, entities: Mapping[str, Entity]) -> Entity:
+    """One stage's run; files are named before parameters."""
+    used = [*(entities[path] for path in run.uses), *(_parameter(crate, *item) for item in run.parameters.items())]
+    properties = {"@type": "CreateAction", "name": f"stage {run.stage}", "description": run.command}
+    action = crate.add(ContextEntity(crate, f"#stage/{run.stage}", properties))
+    action["instrument"] = entities[run.script]
+    action["object"] = used
+    action["result"] = [entities[path] for path in run.makes]
+    return action
+
+
+def _parameter(crate: ROCrate, name: str, value: Any) -> Entity:
+    """One parameter of dvc.lock; JSON-LD drops null and merges lists, so these are kept as JSON text."""
+    text = json.dumps(value)
+    identifier = f"#parameter/{quote(name)}={quote(text, safe='')}"
+    kept = value if isinstance(value, bool | int | float | str) else text
+    properties = {"@type": "PropertyValue", "name": name, "value": kept}
+    return crate.get(identifier) or crate.add(ContextEntity(crate, identifier, properties))
+
+
+def _whole_run(crate: ROCrate, runs: list[Run], entities: Mapping[str, Entity]) -> Entity:
+    """The run of the workflow: from what no stage makes to what all make."""
+    made = {path for run in runs for path in run.makes}
+    used = sorted({path for run in runs for path in run.uses} - made)
+    action = crate.add(ContextEntity(crate, "#study", {"@type": "CreateAction", "name": "dvc repro"}))
+    action["instrument"] = entities["dvc.yaml"]
+    action["object"] = [entities[path] for path in used]
+    action["result"] = [entities[path] for path in sorted(made)]
+    return action
+
+
+def _software(crate: ROCrate, name: str, version: str) -> Entity:
+    page = f"https://pypi.org/project/{name}/{version}/"
+    properties = {"@type": "SoftwareApplication", "name": name, "softwareVersion": version, "url": page}
+    return crate.add(ContextEntity(crate, page, properties))
+
+
+def _project() -> dict[str, Any]:
+    return tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def _locked_versions() -> Iterator[tuple[str, str]]:
+    """Name and locked version of the libraries that pyproject.toml asks for; spellings of a name count as one
+    (packaging.python.org, name normalization)."""
+    lines = Path("requirements.lock").read_text(encoding="utf-8").splitlines()
+    locked = {_normal(line.split("==")[0]): line.split("==") for line in lines if line.count("==") == 1}
+    for requirement in _project()["dependencies"]:
+        name = re.split(r"[^\w.-]", requirement)[0]
+        if _normal(name) not in locked:
+            raise StudyError(f"requirements.lock: no version of {name}, which pyproject.toml asks for; lock it")
+        found, version = locked[_normal(name)]
+        yield found, version
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

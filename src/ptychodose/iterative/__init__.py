@@ -1,0 +1,1 @@
+"""Reconstruction without learning: Poisson maximum a posteriori."""

@@ -1,0 +1,1 @@
+"""Unrolled networks on groups of patterns: data, training, prediction, stitching."""

@@ -1,0 +1,146 @@
+"""The networks: a group of patterns in, an object canvas out. Group size C is in the data, never in the network.
+
+`Unrolled` alternates exact gradient steps of the Poisson likelihood with a small convolutional correction
+(learned proximal gradient: Adler & Oktem, IEEE TMI 37, 1322 (2018)); `OneShot` corrects a single back-projection,
+like the networks of the literature (PtychoNN, PtychoPINN).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ptychodose.errors import StudyError
+from ptychodose.physics import forward, portable
+
+FLOOR = 0.05  # photons added to rate and counts: keeps log and division finite where nothing arrives
+LIT = 0.02  # preconditioner floor, fraction of the brightest pixel: unlit pixels are not amplified
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B groups of C patterns on canvases (H, W).
+
+    corners (B, C, 2) int64 on the canvas; probes (B, C, N, N) complex64, photons; counts (B, C, N, N) float32,
+    corner layout; shape (H, W); start (B, 1, 1): amplitude of the flat object the photon counts imply.
+    """
+
+    corners: Tensor
+    probes: Tensor
+    counts: Tensor
+    shape: tuple[int, int]
+    start: Tensor
+
+
+class Correction(nn.Module):
+    """Dilated residual CNN: features (B, F, H, W) -> 2 + hidden channels, receptive field 17 px."""
+
+    def __init__(self, features: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(features, width, 3, padding=1)
+        self.middle = nn.ModuleList(nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in (2, 4))
+        self.leave = nn.Conv2d(width, outputs, 3, padding=1)
+        with torch.no_grad():  # start close to the plain gradient iteration, which already works
+            self.leave.weight.mul_(0.1)
+        # 1.2 to 1.8 times faster on a CPU than the default order
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F, H, W) -> (B, outputs, H, W)."""
+        x = nn.functional.gelu(self.enter(features.contiguous(memory_format=torch.channels_last)))
+        for layer in self.middle:
+            x = x + nn.functional.gelu(layer(x))
+        return self.leave(x)
+
+
+class Unrolled(nn.Module):
+    """T steps of k preconditioned likelihood gradients and one learned correction, shared over the steps.
+
+    What enters and leaves the CNN is measured in units of the local noise, sd = 0.5 / sqrt(photons per pixel) of
+    the amplitude, so one set of weights sees the same statistics at every dose and probe.
+    """
+
+    def __init__(self, steps: int, gradients: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.spec = {"name": "unrolled", "steps": steps, "gradients": gradients, "width": width, "hidden": hidden}
+        self.steps, self.gradients, self.hidden = steps, gradients, hidden
+        self.correct = Correction(6 + hidden, 2 + hidden, width)
+        self.stride = nn.Parameter(torch.zeros(steps))  # sigmoid -> gradient step in (0, 1); 0.5 converges
+        self.momentum = nn.Parameter(torch.zeros(steps))  # tanh -> weight of the last move
+        self.gain = nn.Parameter(torch.zeros(steps))  # log of the correction's size
+
+    def forward(self, batch: Batch) -> list[Tensor]:
+        """Object canvases (B, H, W) complex64 after every step, the last one being the answer."""
+        lit, precondition, sd = _scales(batch)
+        obj = flat(batch)
+        last, hidden = obj, lit.new_zeros(len(lit), self.hidden, *batch.shape)
+        outputs = []
+        for t in range(self.steps):
+            moved = obj + torch.tanh(self.momentum[t]) * (obj - last)
+            last, gradient = obj, torch.zeros_like(obj)
+            for _ in range(self.gradients):
+                gradient = precondition * _gradient(moved, batch)
+                moved = moved - torch.sigmoid(self.stride[t]) * gradient
+            features = _features(moved - batch.start, gradient, lit, sd)
+            answer = self.correct(torch.cat([features, hidden], 1))
+            hidden = torch.tanh(answer[:, 2:])
+            obj = moved + torch.exp(self.gain[t]) * sd * torch.complex(answer[:, 0], answer[:, 1])
+            outputs.append(obj)
+        return outputs
+
+
+class OneShot(nn.Module):
+    """One back-projection of the modulus-corrected flat exit waves, one CNN. The literature's row."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.spec = {"name": "cnn", "width": width}
+        self.correct = Correction(6, 2, width)
+
+    def forward(self, batch: Batch) -> list[Tensor]:
+        """Object canvases (B, H, W) complex64, as a list of one."""
+        lit, precondition, sd = _scales(batch)
+        obj = flat(batch)
+        gradient = precondition * _gradient(obj, batch)
+        answer = self.correct(_features(-gradient, gradient, lit, sd))
+        return [obj - gradient + batch.start * torch.complex(answer[:, 0], answer[:, 1])]
+
+
+def flat(batch: Batch) -> Tensor:
+    """The featureless canvases (B, H, W) complex64 every network starts from."""
+    return batch.start.to(torch.complex64).expand(len(batch.corners), *batch.shape).contiguous()
+
+
+def _scales(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Relative illumination in [0, 1], gradient preconditioner, noise sd of the object; each (B, H, W)."""
+    photons = forward.illumination(batch.corners, batch.probes, batch.shape)
+    brightest = photons.amax((1, 2), keepdim=True)
+    detected = (photons + 0.05 * brightest) * batch.start**2  # floor: the sd of an unlit pixel stays finite
+    return photons / brightest, 1 / (photons + LIT * brightest), batch.start * 0.5 * torch.rsqrt(detected)
+
+
+def _gradient(canvas: Tensor, batch: Batch) -> Tensor:
+    """Exact likelihood gradient as data: no graph through the FFTs, which would triple the training time."""
+    with torch.no_grad():
+        return forward.likelihood_gradient(canvas, batch.corners, batch.probes, batch.counts, FLOOR)
+
+
+def _features(change: Tensor, gradient: Tensor, lit: Tensor, sd: Tensor) -> Tensor:
+    """CNN inputs (B, 6, H, W): object change and gradient in noise units, illumination and noise on a log scale."""
+    change, gradient = change / sd, gradient / sd
+    planes = [torch.asinh(change.real), torch.asinh(change.imag), gradient.real, gradient.imag]
+    return torch.stack([*planes, portable.log10(lit + 1e-3) + 1.5, portable.log10(sd)], 1)
+
+
+ARCHITECTURES = {"unrolled": Unrolled, "cnn": OneShot}
+
+
+def build(spec: dict[str, Any]) -> nn.Module:
+    """The network of a JSON-able `spec` {name, **arguments}; StudyError for an unknown one."""
+    arguments = dict(spec)
+    name = arguments.pop("name", None)
+    try:
+        return ARCHITECTURES[name](**arguments)
+    except (KeyError, TypeError, ValueError):
+        raise StudyError(f"bundle: unknown network {spec}; this version knows {', '.join(ARCHITECTURES)}") from None

@@ -1,0 +1,1 @@
+"""What a detector counts: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""Learned steps after the iterative solution."""

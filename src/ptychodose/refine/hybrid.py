@@ -1,0 +1,147 @@
+"""The hybrid arm: a converged physics solution, then a few learned proximal-gradient steps.
+
+Each step takes exact Poisson gradients of all patterns and a correction by a U-Net shared by the steps (learned
+proximal gradient: Adler & Oktem, IEEE TMI 37, 1322 (2018)). Everything the network sees or changes is in units of
+the local noise sd, so that one network serves every dose, probe and scan.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ptychodose.errors import StudyError
+from ptychodose.iterative.poisson_map import STEP, Problem
+from ptychodose.networks.unrolled import LIT
+from ptychodose.physics import portable
+
+SYMMETRIES = 8  # of the square: the correction is averaged over flips and quarter turns at inference
+
+
+class UNet(nn.Module):
+    """Three scales, `width` channels at the finest: features (B, F, H, W) -> (B, outputs, H, W)."""
+
+    def __init__(self, features: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(features, width, 3, padding=1)
+        self.down = nn.ModuleList(nn.Conv2d(width * 2**i, width * 2 ** (i + 1), 3, padding=1) for i in (0, 1))
+        self.bottom = nn.Conv2d(width * 4, width * 4, 3, padding=1)
+        self.up = nn.ModuleList(
+            nn.Conv2d(width * 2 ** (i + 1) + width * 2**i, width * 2**i, 3, padding=1) for i in (1, 0)
+        )
+        self.smooth = nn.Conv2d(width, width, 3, padding=1)
+        self.leave = nn.Conv2d(width, outputs, 3, padding=1)
+        with torch.no_grad():  # start from the physics iteration, which already works
+            self.leave.weight.mul_(0.1)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F, H, W) -> (B, outputs, H, W); sides are padded to multiples of 4 by reflection."""
+        height, width = features.shape[-2:]
+        x = nn.functional.pad(features, (0, -width % 4, 0, -height % 4), mode="reflect")
+        x = nn.functional.gelu(self.enter(x.contiguous(memory_format=torch.channels_last)))
+        kept = []
+        for layer in self.down:
+            kept.append(x)
+            x = nn.functional.gelu(layer(nn.functional.avg_pool2d(x, 2)))
+        x = x + nn.functional.gelu(self.bottom(x))
+        for layer, skip in zip(self.up, reversed(kept), strict=True):
+            x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = nn.functional.gelu(layer(torch.cat([x, skip], 1)))
+        x = x + nn.functional.gelu(self.smooth(x))
+        return self.leave(x)[..., :height, :width]
+
+
+class Refiner(nn.Module):
+    """T steps of k preconditioned likelihood gradients and one learned correction, from a converged start."""
+
+    def __init__(self, steps: int, gradients: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.spec = {"name": "refiner", "steps": steps, "gradients": gradients, "width": width, "hidden": hidden}
+        self.steps, self.gradients, self.hidden = steps, gradients, hidden
+        self.correct = UNet(10 + hidden, 2 + hidden, width)
+        self.stride = nn.Parameter(torch.full((steps,), -1.5))  # sigmoid -> share of the stable gradient step
+        self.gain = nn.Parameter(torch.zeros(steps))  # log of the correction's size
+
+    def forward(self, problem: Problem, start: Tensor, symmetry: int | None = None) -> list[Tensor]:
+        """Canvases (H, W) complex64 after every step, from `start` (H, W). The correction acts in the orientation
+        `symmetry` (0 to 7), or is averaged over all eight (None)."""
+        lit, sd = problem.lit / problem.lit.max(), noise_sd(problem)
+        obj, outputs = start, []
+        hidden = [lit.new_zeros(1, self.hidden, *_turned(lit, g).shape) for g in range(SYMMETRIES)]
+        chosen = range(SYMMETRIES) if symmetry is None else [symmetry]
+        for t in range(self.steps):
+            moved, slope = obj, torch.zeros_like(obj)
+            for _ in range(self.gradients):
+                slope = problem.gradient(moved.detach()) / (problem.lit + LIT * problem.lit.max())  # data: no graph
+                moved = moved - 2 * STEP * torch.sigmoid(self.stride[t]) * slope
+            features = _features(start, obj, moved, slope, lit, sd, problem.start)
+            correction = torch.zeros_like(obj)
+            for g in chosen:
+                answer = self.correct(torch.cat([_turned(features, g)[None], hidden[g]], 1))
+                hidden[g] = torch.tanh(answer[:, 2:])
+                correction = correction + _returned(torch.complex(answer[0, 0], answer[0, 1]), g) / len(chosen)
+            obj = moved + torch.exp(self.gain[t]) * sd * correction
+            outputs.append(obj)
+        return outputs
+
+
+def noise_sd(problem: Problem) -> Tensor:
+    """Noise sd of the object (H, W): 0.5 / sqrt(incident photons per pixel), finite where no light falls."""
+    return 0.5 * torch.rsqrt(problem.lit + LIT * problem.lit.max())
+
+
+def _features(
+    start: Tensor, obj: Tensor, moved: Tensor, slope: Tensor, lit: Tensor, sd: Tensor, level: float
+) -> Tensor:
+    """(10, H, W): start, change so far, move of the gradients, last gradient, all over sd; illumination and noise."""
+    planes = []
+    for wave, squash in ((start - level, True), (moved - start, False), (moved - obj, False), (slope, False)):
+        for plane in (wave.real / sd, wave.imag / sd):
+            planes.append(torch.asinh(plane) if squash else plane)
+    return torch.stack([*planes, portable.log10(lit + 1e-3) + 1.5, portable.log10(sd) + 1.5])
+
+
+def _turned(image: Tensor, g: int) -> Tensor:
+    """Symmetry g (0 to 7) of the square on the last two axes."""
+    image = torch.rot90(image, g % 4, (-2, -1))
+    return image.flip(-1) if g >= 4 else image
+
+
+def _returned(image: Tensor, g: int) -> Tensor:
+    """Inverse of `_turned`."""
+    image = image.flip(-1) if g >= 4 else image
+    return torch.rot90(image, -(g % 4), (-2, -1))
+
+
+def build(spec: Mapping[str, Any]) -> Refiner:
+    """The network of a bundle's `spec`; StudyError for another kind."""
+    arguments = {key: value for key, value in spec.items() if key != "name"}
+    if spec.get("name") != "refiner" or set(arguments) != {"steps", "gradients", "width", "hidden"}:
+        raise StudyError(f"hybrid bundle: unknown network {dict(spec)}; remake it with `make hybrid`")
+    return Refiner(**arguments)
+
+
+@torch.no_grad()
+def refine(
+    net: Refiner,
+    start: NDArray[np.complex64],
+    counts: NDArray[np.integer],
+    probe: NDArray[np.complex64],
+    positions: NDArray[np.float64],
+) -> NDArray[np.complex64]:
+    """Improve a reconstruction (H, W) by the learned steps; pixels no pattern lights keep their value.
+
+    counts (n, N, N) centred, probe (N, N) in photons, positions (n, 2) px, y then x.
+    """
+    problem = Problem(counts, probe, positions)
+    y, x = problem.origin.tolist()
+    window = (slice(y, y + problem.shape[0]), slice(x, x + problem.shape[1]))
+    found = net(problem, torch.as_tensor(start[window]))[-1]
+    lit = (problem.lit > 1e-3 * problem.lit.max()).numpy()
+    obj = start.copy()
+    obj[window][lit] = found.numpy()[lit]
+    return obj

@@ -1,0 +1,1 @@
+"""One experiment: a scan, its views, its file."""

@@ -1,0 +1,127 @@
+"""The base of a study, one object and one probe: from a recipe or from an NPZ of a reconstruction."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptychodose.errors import StudyError
+from ptychodose.formats import npz
+from ptychodose.formats.untrusted import MAX_PIXELS, one_line
+from ptychodose.physics import probes, textures
+from ptychodose.study.params import load_yaml, read_section
+from ptychodose.study.settings import Generate, Recipe
+
+SIZES = (64, 128)  # patch sizes N the networks and figures are tested for
+MAX_SMALL = 2**26  # bytes of a probe and of coordinates
+LARGEST, SMALLEST = 1e100, 1e-100  # of amplitudes: their squares must not overflow or vanish
+
+
+@dataclass(frozen=True)
+class Base:
+    """obj (H, W) complex64 with amplitude <= 1; probe (N, N) complex64 of unit energy; centres ((y0, y1),
+    (x0, x1)) px that scan positions may take: patches inside the object and inside the base's own scan."""
+
+    obj: NDArray[np.complex64]
+    probe: NDArray[np.complex64]
+    centres: tuple[tuple[float, float], tuple[float, float]]
+
+
+def load(settings: Generate, rng: np.random.Generator) -> Base:
+    """Load `generate.base`: a .yaml recipe (drawn with `rng`) or an .npz with probeGuess and objectGuess.
+
+    An object whose amplitude exceeds 1 is divided by its maximum; the dose fixes the probe's scale later, so
+    their product is unchanged. Raises StudyError naming file, key and remedy.
+    """
+    path = Path(settings.base)
+    if path.suffix in (".yaml", ".yml"):
+        obj, probe = _from_recipe(path, settings, rng)
+        own_scan = None
+    elif path.suffix == ".npz":
+        arrays = npz.read(path, ("probeGuess", "xcoords", "ycoords"), MAX_SMALL, "generate.base")
+        arrays |= npz.read(path, ("objectGuess",), 16 * MAX_PIXELS, "generate.base")
+        obj, probe = _checked(path, arrays)
+        own_scan = _own_scan(path, arrays)
+    else:
+        raise StudyError(f"generate.base: {one_line(path)} is neither a .yaml recipe nor an .npz; name one of these")
+    obj = obj / max(1.0, float((obj.real**2 + obj.imag**2).max()) ** 0.5)
+    probe = probe / float((probe.real**2 + probe.imag**2).sum()) ** 0.5
+    return Base(obj.astype(np.complex64), probe.astype(np.complex64), _centres(obj.shape, len(probe), own_scan))
+
+
+def _from_recipe(
+    path: Path, settings: Generate, rng: np.random.Generator
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
+    obj = textures.synthetic_object((recipe.rows, recipe.columns), recipe.phase_std, recipe.amplitude_std, rng)
+    probe = probes.zone_plate_probe(
+        recipe.size,
+        settings.energy_ev,
+        settings.distance_m,
+        settings.detector_pixel_um * 1e-6,
+        recipe.probe.outer_zone_width_nm * 1e-9,
+        recipe.probe.central_stop,
+        recipe.probe.defocus_um * 1e-6,
+        recipe.probe.edge_px,
+    )
+    return obj, probe
+
+
+def _checked(
+    path: Path, arrays: dict[str, NDArray[np.generic]]
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Object and probe as complex128 (a single leading mode axis of length 1 is dropped)."""
+    made = []
+    for key in ("objectGuess", "probeGuess"):
+        if key not in arrays:
+            raise StudyError(f"{path}: key {key!r} is missing; a base needs probeGuess and objectGuess")
+        array = arrays[key]
+        if not np.iscomplexobj(array):
+            raise StudyError(f"{path}: {key} is {array.dtype}, not complex; save the complex wave, not its modulus")
+        if array.ndim == 3 and array.shape[0] == 1:
+            array = array[0]
+        if array.ndim != 2:
+            raise StudyError(f"{path}: {key} has shape {array.shape}; expected two dimensions (one mode)")
+        if array.size > MAX_PIXELS:
+            raise StudyError(f"{path}: {key} has {array.size} pixels, more than {MAX_PIXELS}; crop it")
+        if not np.isfinite(array).all() or not array.any():
+            raise StudyError(f"{path}: {key} holds NaN, infinity or only zeros; repair the reconstruction")
+        if not SMALLEST < max(float(np.abs(part).max()) for part in (array.real, array.imag)) < LARGEST:
+            raise StudyError(f"{path}: {key} has amplitudes beyond {SMALLEST:g} to {LARGEST:g}; scale it")
+        made.append(array.astype(np.complex128))
+    obj, probe = made
+    if probe.shape[0] != probe.shape[1] or len(probe) not in SIZES:
+        raise StudyError(f"{path}: probeGuess is {probe.shape}; supported sizes are 64 x 64 and 128 x 128")
+    if min(obj.shape) <= len(probe):
+        raise StudyError(
+            f"{path}: objectGuess {obj.shape} is not larger than the probe {probe.shape}; use a larger object"
+        )
+    return obj, probe
+
+
+def _own_scan(path: Path, arrays: dict[str, NDArray[np.generic]]) -> tuple[tuple[float, float], ...] | None:
+    """Bounding box ((y0, y1), (x0, x1)) of the base's own positions, outside which its object is not known."""
+    if "xcoords" not in arrays or "ycoords" not in arrays:
+        return None
+    box = []
+    for key in ("ycoords", "xcoords"):
+        values = np.asarray(arrays[key])
+        if values.dtype.kind not in "fiu" or not values.size or not (np.abs(values.astype(float)) < MAX_PIXELS).all():
+            raise StudyError(
+                f"{path}: {key} holds values that are not finite numbers; repair or drop both coordinate keys"
+            )
+        box.append((float(values.min()), float(values.max())))
+    return tuple(box)
+
+
+def _centres(
+    shape: tuple[int, ...], size: int, own_scan: tuple[tuple[float, float], ...] | None
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    inside = [(float(size // 2), float(length - size // 2)) for length in shape]
+    if own_scan is not None:
+        inside = [
+            (max(low, own_low), min(high, own_high))
+            for (low, high), (own_low, own_high) in zip(inside, own_scan, strict=True)
+        ]
+    return inside[0], inside[1]

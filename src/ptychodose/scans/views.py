@@ -1,0 +1,180 @@
+"""A view: the patterns kept from the finest scan, their scan, their groups; built here and stored as HDF5.
+
+A view file holds selections, never copies of patterns: per split `index` (n,) into the split's CXI file, `scan` (n,),
+and `groups_C` (n_groups, C) into the view's own list of patterns.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptychodose.errors import StudyError
+from ptychodose.formats.h5 import read_arrays, write_arrays
+from ptychodose.formats.untrusted import is_whole, one_line
+from ptychodose.physics import lattice, overlap
+from ptychodose.scans import cxi
+from ptychodose.scans.cxi import Header
+from ptychodose.scans.groups import neighbour_groups
+
+SCHEMA = 1
+SPLITS = ("train", "test")
+REMEDY = "run `dvc repro overlap`"
+
+
+@dataclass(frozen=True)
+class View:
+    """Patterns `index` (n,) of one split, the complete `scan` (n,) each belongs to, groups {C: (n_groups, C)}."""
+
+    index: NDArray[np.int64]
+    scan: NDArray[np.int32]
+    groups: dict[int, NDArray[np.int64]]
+
+
+def select(
+    header: Header,
+    step: int,
+    wanted: int | None,
+    sizes: set[int],
+    neighbours: int,
+    rng: np.random.Generator,
+    where: str,
+) -> View:
+    """Build the view of stride `step` of one split; `wanted` patterns, or None for one complete scan.
+
+    Raises StudyError naming the nearest usable value when there are too few patterns.
+    """
+    index, scans = lattice.select_scans(header.nodes, step, wanted, rng)
+    if wanted is not None:
+        _check_enough(index, scans, wanted, neighbours, where)
+    positions = header.positions[index]
+    try:
+        groups = {size: _groups(positions, scans, size, neighbours, rng) for size in sorted(sizes)}
+    except StudyError as error:
+        raise StudyError(f"{where}: {error}") from None
+    return View(index, scans, groups)
+
+
+def _groups(
+    positions: NDArray[np.float64], scans: NDArray[np.int32], size: int, neighbours: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Neighbour groups of C = `size`; size 0 is one group of the whole first scan."""
+    if size == 0:
+        return np.flatnonzero(scans == 0)[None]
+    return neighbour_groups(positions, scans, size, max(neighbours, size), rng)
+
+
+def _check_enough(index: NDArray[np.int64], scans: NDArray[np.int32], wanted: int, neighbours: int, where: str) -> None:
+    last = int((scans == scans[-1]).sum())
+    if len(index) < wanted:
+        usable, found = len(index), f"the finest scan has only {len(index)}"
+    elif last < neighbours:
+        usable, found = (
+            len(index) - last,
+            f"the last scan would keep {last}, fewer than overlap.neighbours = {neighbours}",
+        )
+    else:
+        return
+    raise StudyError(f"{where}: overlap.train_patterns = {wanted}, but {found}; nearest usable value: {usable}")
+
+
+def describe(
+    header: Header, view: View, step: int, group_size: int, neighbours: int, counts: float
+) -> dict[str, object]:
+    """Overlap and photons of a view: M1 to M3, n-bar, alpha (see `measures`), numbers of patterns and groups.
+
+    `counts` = detected photons in the kept patterns. Scans are measured apart (a group never mixes them) and
+    averaged over patterns; `step` is the stride on the finest lattice.
+    """
+    positions, width = header.positions[view.index], step * header.pitch
+    groups = view.groups[group_size]
+    of_group = view.scan[groups[:, 0]]
+    rows = []
+    for number in np.unique(view.scan):
+        mine = positions[view.scan == number]
+        rows.append((len(mine), overlap.between_images(mine, neighbours - 1, header.diameter),
+                     overlap.between_groups(positions, groups[of_group == number], header.diameter)))  # fmt: skip
+    nbar = overlap.photons_per_pixel(counts, len(view.index), width)
+    incident = float((np.abs(header.probe.astype(np.complex128)) ** 2).sum())
+    return {
+        "images": len(view.index),
+        "unique_images": len(np.unique(positions, axis=0)),
+        "scans": len(rows),
+        "groups": len(groups),
+        "group_size": group_size,
+        "step_px": width,
+        "overlap_ratio": 1 - width / header.diameter,
+        "probe_d90_px": header.diameter,
+        "m1_within_groups": overlap.within_groups(positions, groups, header.diameter),
+        "m2_between_images": _mean([(n, m2) for n, m2, _ in rows]),
+        "m3_between_groups": _mean([(n, m3) for n, _, m3 in rows]),
+        "photons_per_pixel": nbar,
+        "incident_photons_per_pixel": incident / width**2,
+        "photons_per_um2": nbar / (header.pixel_m * 1e6) ** 2,
+        "alpha": overlap.sampling_ratio(len(header.probe), width),
+    }
+
+
+def _mean(weighted: list[tuple[int, float | None]]) -> float | None:
+    kept = [(n, value) for n, value in weighted if value is not None]
+    total = 0.0
+    for n, value in kept:  # not sum(), which compensates rounding from Python 3.12 on
+        total += n * value
+    return total / sum(n for n, _ in kept) if kept else None
+
+
+def write(path: Path, view_name: str, splits: dict[str, View]) -> None:
+    """Store the train and test selections of one view."""
+    arrays: dict[str, NDArray] = {}
+    for split, view in splits.items():
+        arrays |= {f"{split}/index": view.index, f"{split}/scan": view.scan}
+        arrays |= {f"{split}/groups_{size}": groups for size, groups in view.groups.items()}
+    write_arrays(path, arrays, {"view": view_name, "schema": SCHEMA})
+
+
+def write_skipped(path: Path, view_name: str, reason: str) -> None:
+    """Store that a view was not built, and why, so that later stages can say so."""
+    write_arrays(path, {}, {"view": view_name, "schema": SCHEMA, "skipped": reason})
+
+
+def skipped(path: Path) -> str | None:
+    """The reason why a view was not built, or None. Raises StudyError for an unreadable file."""
+    reason = _stored(path)[1].get("skipped")
+    return None if reason is None else one_line(reason, 300)
+
+
+def _stored(path: Path) -> tuple[dict[str, NDArray], dict[str, object]]:
+    """Arrays and attributes of a view file of the schema this version knows."""
+    arrays, attributes = read_arrays(path, REMEDY)
+    if not is_whole(attributes.get("schema"), SCHEMA, SCHEMA) or not isinstance(attributes.get("view"), str):
+        raise StudyError(f"{path}: not a view of schema {SCHEMA}; {REMEDY}")
+    return arrays, attributes
+
+
+def read(path: Path, split: str, sizes: set[int]) -> View:
+    """Read one split of a view with its groups of every size in `sizes`. Raises StudyError (file, entry, remedy)."""
+    arrays, _ = _stored(path)
+    try:
+        index, scans = arrays[f"{split}/index"], arrays[f"{split}/scan"]
+        groups = {size: arrays[f"{split}/groups_{size}"] for size in sizes}
+    except KeyError as error:
+        raise StudyError(f"{path}: entry {error} is missing; {REMEDY}") from None
+    whole = _within(index, 1, cxi.MAX_PATTERNS) and index.shape == scans.shape and _within(scans, 1, len(index))
+    if not whole or len(np.unique(index)) != len(index):
+        raise StudyError(f"{path}: {split}/index and {split}/scan are not a list of patterns; {REMEDY}")
+    if not all(_within(g, 2, len(index)) and size in (0, g.shape[1]) for size, g in groups.items()):
+        raise StudyError(f"{path}: {split} groups do not point into its list of patterns; {REMEDY}")
+    return View(index.astype(np.int64), scans.astype(np.int32), {c: g.astype(np.int64) for c, g in groups.items()})
+
+
+def _within(values: NDArray, dimensions: int, end: int) -> bool:
+    """Whether these are integers from 0 to below `end`, at least one."""
+    whole = values.ndim == dimensions and values.dtype.kind in "iu" and values.size > 0
+    return bool(whole and values.min() >= 0 and values.max() < end)
+
+
+def read_built(paths: Iterable[Path], split: str, sizes: set[int]) -> dict[str, View]:
+    """The views at `paths` that were built (not skipped), by file name: one split each, with its groups."""
+    return {path.stem: read(path, split, sizes) for path in paths if skipped(path) is None}

@@ -1,0 +1,1 @@
+"""What "better" means: alignment, metrics, Fourier ring correlation, the scored region."""

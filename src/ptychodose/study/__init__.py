@@ -1,0 +1,1 @@
+"""How the study runs: parameters, stages, manifests, checkpoints."""

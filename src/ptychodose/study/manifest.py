@@ -1,0 +1,182 @@
+"""SHA256 of bytes and of content, written per stage and joined into the study's manifest.json.
+
+Nothing here depends on clock, host, user or folder: equal work gives equal manifests.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptychodose.errors import StudyError
+from ptychodose.formats.atomic import sha256_file, write_json
+from ptychodose.formats.untrusted import one_line
+from ptychodose.study import isa, manifest_form
+from ptychodose.study.manifest_form import SCHEMA
+
+FOLDER = Path("data/manifests")
+JOINED = Path("manifest.json")
+
+
+def content_digest(path: Path) -> str:
+    """SHA256 of what a file means: names, dtypes, shapes and raw bytes of HDF5 and NPZ arrays (attributes too),
+    members of a zip, canonical JSON; the plain bytes of anything else. Equal content in another container
+    version gives an equal digest."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        _add_content(digest, path.suffix, file)
+    return digest.hexdigest()
+
+
+def _add_content(digest: Any, suffix: str, file: Any) -> None:
+    if suffix in (".h5", ".cxi"):
+        with h5py.File(file, "r") as archive:
+            _add_hdf5(digest, archive)
+    elif suffix == ".npz":
+        with np.load(file, allow_pickle=False) as arrays:
+            for name in sorted(arrays.files):
+                _add_array(digest, name, arrays[name])
+    elif suffix == ".zip":
+        with zipfile.ZipFile(file) as archive:
+            for name in sorted(archive.namelist()):
+                digest.update(name.encode() + b"\0")
+                _add_content(digest, Path(name).suffix, io.BytesIO(archive.read(name)))
+    elif suffix == ".json":
+        digest.update(json.dumps(json.load(file), sort_keys=True, separators=(",", ":")).encode())
+    else:
+        while block := file.read(1 << 20):
+            digest.update(block)
+
+
+def _add_hdf5(digest: Any, group: h5py.Group) -> None:
+    """Depth first, sorted; datasets are read in slabs along their first axis."""
+    for name in sorted(group.attrs):
+        _add_array(digest, f"{group.name}@{name}", np.asarray(group.attrs[name]))
+    for name in sorted(group):
+        item = group.get(name)
+        if isinstance(item, h5py.Group):
+            _add_hdf5(digest, item)
+            continue
+        for attribute in sorted(item.attrs):
+            _add_array(digest, f"{item.name}@{attribute}", np.asarray(item.attrs[attribute]))
+        digest.update(f"{group.name}/{name}:{item.dtype.str}:{item.shape}\0".encode())
+        slab = max(1, 2**24 // max(1, int(np.prod(item.shape[1:])) * item.dtype.itemsize)) if item.shape else 1
+        for start in range(0, item.shape[0] if item.shape else 1, slab):
+            digest.update(np.ascontiguousarray(item[start : start + slab] if item.shape else item[()]).tobytes())
+
+
+def _add_array(digest: Any, name: str, values: np.ndarray) -> None:
+    if values.dtype.kind == "O":  # text attributes
+        values = np.array([str(v) for v in values.ravel()])
+    digest.update(f"{name}:{values.dtype.str}:{values.shape}\0".encode())
+    digest.update(np.ascontiguousarray(values).tobytes())
+
+
+def entry(path: Path) -> dict[str, object]:
+    """What a manifest says of one file: POSIX relative path, size, SHA256 of its bytes and of its content."""
+    return {
+        "path": path.as_posix(),
+        "bytes": path.stat().st_size,
+        "sha256": sha256_file(path),
+        "content_sha256": content_digest(path),
+    }
+
+
+def entries(paths: Iterable[Path]) -> list[dict[str, object]]:
+    """Entries of files, folders expanded, sorted by path."""
+    files = [f for p in paths for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()]
+    return [entry(path) for path in sorted(files)]
+
+
+def environment() -> dict[str, object]:
+    """What trained weights depend on besides inputs: library versions, threads, the CPU's instruction set, and
+    whether that is pinned (see `isa`)."""
+    import torch  # only training needs it; generate and overlap stay free of torch
+
+    return {
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "portable": isa.pinned(),
+    }
+
+
+def plain(value: Any) -> Any:
+    """Parameters as JSON: dataclasses become mappings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return {key: plain(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def write_stage_manifest(
+    stage: str,
+    inputs: Iterable[Path],
+    outputs: Iterable[Path],
+    parameters: Mapping[str, Any],
+    environment: Mapping[str, object] | None = None,
+) -> Path:
+    """Write data/manifests/<stage>.json: inputs, outputs (folders expanded), parameters, for training also the
+    environment. Written last, so it is the stage's record of completion."""
+    document = {
+        "schema": SCHEMA,
+        "stage": stage,
+        "inputs": entries(inputs),
+        "outputs": entries(outputs),
+        "parameters": plain(parameters),
+    }
+    if environment is not None:
+        document["environment"] = dict(environment)
+    path = FOLDER / f"{stage}.json"
+    write_json(path, document)
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A stage manifest or the joined one (told by its name). Raises StudyError when absent, damaged or of another
+    schema."""
+    try:
+        return manifest_form.load(path, joined=path.name == JOINED.name)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: not found; run `dvc repro`, or `dvc pull` to fetch it") from None
+    except (OSError, ValueError) as error:
+        back = "`git restore manifest.json`" if path == JOINED else "`dvc checkout`"
+        raise StudyError(f"{path}: damaged manifest ({one_line(error)}); restore it with {back}") from None
+
+
+def check_inputs(stage: str, paths: Iterable[Path]) -> None:
+    """Fail unless every path (folders expanded) is, byte for byte, what `stage` recorded as its output."""
+    document = read(FOLDER / f"{stage}.json")
+    recorded = {row["path"]: row["sha256"] for row in document["outputs"]}
+    for path in paths:
+        files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
+        inside = [name for name in recorded if name == path.as_posix() or name.startswith(f"{path.as_posix()}/")]
+        for name in sorted({f.as_posix() for f in files} | set(inside)):
+            if name not in recorded:
+                raise StudyError(f"{name}: not recorded by stage {stage}; remove it or run `dvc repro -f {stage}`")
+            if not Path(name).is_file():
+                raise StudyError(f"{name}: missing; run `dvc checkout` or `dvc repro {stage}`")
+            if sha256_file(Path(name)) != recorded[name]:
+                remedy = f"run `dvc checkout -f {name}` or `dvc repro -f {stage}`"
+                raise StudyError(f"{name}: differs from what stage {stage} wrote; {remedy}")
+
+
+def join(stages: Iterable[str], own_stage: str, own_outputs: Iterable[Path]) -> None:
+    """Write manifest.json: every out of every stage, by stage, except manifest.json itself; and the environments
+    of the stages that depend on one."""
+    document: dict[str, Any] = {"schema": SCHEMA, "stages": {}, "environments": {}}
+    for stage in stages:
+        path = FOLDER / f"{stage}.json"
+        record = read(path)
+        document["stages"][stage] = [*record["outputs"], entry(path)]
+        if "environment" in record:
+            document["environments"][stage] = record["environment"]
+    document["stages"][own_stage] = entries(own_outputs)
+    write_json(JOINED, document)

@@ -1,0 +1,153 @@
+"""Read YAML into the frozen dataclasses of `settings`: typed, range-checked, unknown keys refused by name."""
+
+import difflib
+import math
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
+
+from ptychodose.errors import StudyError
+from ptychodose.formats.untrusted import one_line, quoted, read_text, repeated
+from ptychodose.study.settings import Params
+
+MAX_BYTES = 2**18  # of a YAML file: seconds to parse; dvc.lock has 50 kB
+LONGEST_NUMBER = 100  # characters; PyYAML takes quadratic time over long ones
+DEEPEST = 20
+# What PyYAML raises besides its own errors, over values like !!bool x, 2024-99-99 or 0b_
+DAMAGE = (OSError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
+def read_section(cls: type, values: Any, where: str) -> Any:
+    """Build the frozen dataclass `cls` from a YAML mapping.
+
+    `where` names the section in messages. Numbers typed as text ("1e4") count as numbers; an integer field takes
+    10000.0. Raises StudyError naming file section, key and value for unknown, missing, mistyped or out-of-range
+    entries.
+    """
+    if not isinstance(values, dict):
+        raise StudyError(f"{where}: expected a section of `key: value` lines, found {quoted(values)}")
+    mark = ": " if where.endswith((".yaml", ".yml")) else "."  # file: section.key
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]
+    for key in values:
+        if key not in names:
+            raise StudyError(f"{where}: unknown key {quoted(key)}; {_suggest(one_line(key), names)}")
+    made = {}
+    for item in fields(cls):
+        if item.name in values:
+            made[item.name] = _convert(hints[item.name], values[item.name], f"{where}{mark}{item.name}", item.metadata)
+        elif item.default is MISSING:
+            raise StudyError(f"{where}{mark}{item.name}: missing; add it (see the committed params.yaml)")
+    return cls(**made)
+
+
+def _suggest(key: str, names: Iterable[object]) -> str:
+    near = difflib.get_close_matches(key, [str(name) for name in names], n=1, cutoff=0.0)
+    return f"did you mean {near[0]!r}?" if near else "remove it"
+
+
+def _convert(kind: Any, value: Any, where: str, metadata: Any) -> Any:
+    if is_dataclass(kind):
+        return read_section(kind, value, where)  # type: ignore[arg-type]
+    if get_origin(kind) is types.UnionType:  # int | None
+        if value is None:
+            return None
+        kind = get_args(kind)[0]
+    choices = metadata.get("choices", ())
+    if choices and value not in choices:
+        hint = _suggest(one_line(value), choices)
+        raise StudyError(f"{where}: {quoted(value)} is not one of {', '.join(map(str, choices))}; {hint}")
+    readers: dict[Any, Callable[[Any, str], Any]] = {int: _integer, float: _number, bool: _boolean, str: _text}
+    made = readers[kind](value, where)
+    if "bounds" in metadata:
+        _check_bounds(made, where, *metadata["bounds"])
+    return made
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not math.isfinite(number):
+        raise StudyError(f"{where}: {quoted(value)} is not a finite number")
+    return number
+
+
+def _integer(value: Any, where: str) -> int:
+    number = _number(value, where)
+    if isinstance(value, int):
+        return value
+    if number != int(number):
+        raise StudyError(f"{where}: {quoted(value)} is not a whole number")
+    return int(number)
+
+
+def _boolean(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise StudyError(f"{where}: {quoted(value)} is not true or false")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 1000:
+        raise StudyError(f"{where}: {quoted(value)} is not a text of one line")
+    return value
+
+
+def _check_bounds(value: float, where: str, low: float, high: float, open_low: bool, open_high: bool) -> None:
+    if value < low or value > high or (open_low and value == low) or (open_high and value == high):
+        span = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+        raise StudyError(f"{where}: {value:g} is outside {span}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML only: no aliases (a few lines of them expand to gigabytes), no key twice, nothing deep or endless."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not accepted; write the value out")
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.YAMLError("nested too deeply")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_scalar(self, node: Any) -> Any:
+        if len(node.value) > LONGEST_NUMBER and node.tag != "tag:yaml.org,2002:str":
+            raise yaml.YAMLError(f"a number of {len(node.value)} characters")
+        return super().construct_scalar(node)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        made = super().construct_mapping(node, deep)
+        if len(made) != len(node.value):
+            twice = repeated(self.construct_object(key, deep=True) for key, _ in node.value)
+            raise yaml.YAMLError(f"key {quoted(twice)} stands there twice; remove one")
+        return made
+
+
+def load_yaml(path: Path | str) -> dict[str, Any]:
+    """Read a YAML mapping. Raises StudyError in one line when absent, unreadable, of more than 256 KiB, with a key
+    twice or an alias, or not a mapping."""
+    try:
+        loaded = yaml.load(read_text(Path(path), MAX_BYTES), _Loader)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: not found; restore it with `git restore {path}` or correct the path") from None
+    except DAMAGE as error:
+        reason = one_line(" ".join(str(error).split()), 120)
+        raise StudyError(f"{path}: not readable as YAML ({reason})") from None
+    if not isinstance(loaded, dict):
+        raise StudyError(f"{path}: expected `key: value` lines, found {type(loaded).__name__}")
+    return loaded
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """The study's parameters. Raises StudyError (one line: section.key, value, remedy) for anything not valid."""
+    return read_section(Params, load_yaml(path), str(path))

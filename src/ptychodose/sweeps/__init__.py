@@ -1,0 +1,1 @@
+"""Many doses, overlaps and seeds: design, table, figures."""

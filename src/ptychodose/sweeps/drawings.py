@@ -1,0 +1,235 @@
+"""Pictures of the sweep: quality against dose, photons per pixel, overlap and computing time; limits beside them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from ptychodose.errors import StudyError
+from ptychodose.sweeps.design import DOSES
+from ptychodose.sweeps.records import Row, latest, select
+from ptychodose.sweeps.tables import Limits, arms_of, limit_at
+
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # Okabe & Ito: safe for the colour-blind
+SKY, ORANGE, GREY = "#56B4E9", "#E69F00", "#777777"  # the first two are theirs as well
+SOLID, DASHED, DOTTED = "-", (0, (5, 2)), (0, (1, 1.5))
+STYLES: dict[str, tuple[str, str, Any]] = {  # colour = method, line and marker = view and photons
+    "baseline": (VERMILION, "s", SOLID),
+    "dense": (GREEN, "o", SOLID),
+    "sparse": (GREEN, "v", DASHED),
+    "dense_thinned": (GREEN, "D", DOTTED),
+    "cnn": (ORANGE, "P", SOLID),
+    "map": (BLUE, "o", SOLID),
+    "map_sparse": (BLUE, "v", DASHED),
+    "map_thinned": (BLUE, "D", DOTTED),
+    "hybrid": (PURPLE, "o", SOLID),
+}
+OTHER = (SKY, "x", SOLID)  # an arm this table does not know yet
+NAMES = {
+    "baseline": "baseline (1 pattern)", "dense": "dense (4 patterns)", "sparse": "sparse (4 patterns)",
+    "dense_thinned": "dense, thinned", "cnn": "one-shot CNN", "map": "MAP", "map_sparse": "MAP, sparse",
+    "map_thinned": "MAP, thinned", "hybrid": "hybrid",
+}  # fmt: skip
+METHODS = {"dense": ("dense", "sparse", "dense_thinned"), "map": ("map", "map_sparse", "map_thinned")}
+MARKERS = {0.8: "o", 0.7: "D", 0.6: "s", 0.4: "^", 0.2: "v", 0.0: "X"}
+NRMSE = "complex NRMSE"
+
+
+def quality_vs_dose(rows: Sequence[Row], limit: Limits | None) -> Figure:
+    """NRMSE and phase SSIM against dose, mean ± sd over the star's runs, with the dense view's limits."""
+    mine = _need(rows, "star")
+    figure = Figure(figsize=(9.0, 4.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for arm in arms_of(mine):
+        for axes, column in ((left, "nrmse"), (right, "phase_ssim")):
+            points = [(dose, _values(select(mine, arm, dose), column)) for dose in DOSES]
+            _line(axes, [(dose, values) for dose, values in points if len(values)], arm)
+    for kind, name, style in (("crb", "Cramér–Rao limit", SOLID), ("bayes", "limit, Gaussian prior", DASHED)):
+        values = [(dose, limit_at(limit, "dense", kind, dose)) for dose in DOSES]
+        known = [(dose, value) for dose, value in values if value is not None]
+        if known:
+            left.plot(*zip(*known, strict=True), color="black", lw=1.2, ls=style, label=name, zorder=1)
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="photons per pattern")
+        axes.grid(alpha=0.25, which="major")
+    left.set(yscale="log", ylabel=NRMSE)
+    right.set(ylabel="phase SSIM", ylim=(-0.03, 1.03))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def _need(rows: Sequence[Row], design: str) -> list[Row]:
+    mine = latest(rows, design)
+    if not mine:
+        raise StudyError(f"metrics/sweep/sweep.csv has no runs of design {design}; run `make sweep`")
+    return mine
+
+
+def _values(rows: Sequence[Row], column: str) -> np.ndarray:
+    return np.array([getattr(row, column) for row in rows], float)
+
+
+def _line(axes: Axes, points: Sequence[tuple[float, np.ndarray]], arm: str) -> None:
+    """Mean of every point with its sd as error bar; the flat object is a thin grey line."""
+    if not points:
+        return
+    x, y = [dose for dose, _ in points], [values.mean() for _, values in points]
+    if arm == "flat":
+        axes.plot(x, y, color=GREY, lw=1.0, ls=DOTTED, label="flat object")
+        return
+    colour, marker, line = STYLES.get(arm, OTHER)
+    spread = [values.std(ddof=1) if len(values) > 1 else 0.0 for _, values in points]
+    axes.errorbar(
+        x, y, yerr=spread, color=colour, marker=marker, ls=line, lw=1.4, ms=4.5, capsize=2,
+        mfc="white" if line != SOLID else colour, label=NAMES.get(arm, arm),
+    )  # fmt: skip
+
+
+def quality_vs_photons(rows: Sequence[Row], limit: Limits | None) -> Figure:
+    """NRMSE against photons per object pixel for all overlaps and both dose conventions, network and MAP.
+
+    Filled: every pattern at the dose. Hollow: photons thinned to the total of the sparse view. Colour and marker:
+    overlap ratio of the view. Above about half an overlap the points should fall on one curve.
+    """
+    both = [*latest(rows, "star"), *latest(rows, "heat")]
+    if not both:
+        raise StudyError("metrics/sweep/sweep.csv is empty; run `make sweep`")
+    figure = Figure(figsize=(9.0, 4.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = ("network on groups of 4", "MAP (iterative)")
+    for axes, arms, title in zip(panels, METHODS.values(), titles, strict=True):
+        mine = [row for row in both if row.arm in arms and row.nbar is not None and row.overlap is not None]
+        for overlap in sorted({_overlap(row) for row in mine}, reverse=True):
+            for thinned in (False, True):
+                chosen = [row for row in mine if _overlap(row) == overlap and (row.share < 1) == thinned]
+                _cloud(axes, chosen, overlap, thinned)
+        _limit_over_photons(axes, limit)
+        axes.set(xscale="log", yscale="log", xlabel="detected photons per object pixel, n̄", title=title)
+        axes.title.set_fontsize(10)
+        axes.grid(alpha=0.25, which="major")
+    panels[0].set_ylabel(NRMSE)
+    found: dict[str, Any] = {}
+    for axes in panels:
+        found |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    return figure
+
+
+def _overlap(row: Row) -> float:
+    """Overlap ratio of a row's view, without rounding noise and without a negative zero."""
+    return round(row.overlap or 0.0, 3) + 0.0
+
+
+def _shade(overlap: float) -> Any:
+    """Colour of an overlap ratio: dark blue (none) to light (most), readable in grey, too."""
+    return colormaps["viridis"](0.88 * min(overlap / 0.8, 1.0))
+
+
+def _cloud(axes: Axes, rows: Sequence[Row], overlap: float, thinned: bool) -> None:
+    """Mean over runs at every dose, joined by a thin line."""
+    means = [(_values(mine, "nbar").mean(), _values(mine, "nrmse").mean()) for mine in _by_dose(rows)]
+    if not means:
+        return
+    colour = _shade(overlap)
+    axes.plot(
+        *zip(*means, strict=True), marker=MARKERS.get(overlap, "p"), ms=6, lw=0.8, ls=DOTTED if thinned else SOLID,
+        color=colour, mfc="white" if thinned else colour, mec=colour if thinned else "black", mew=0.5 + thinned,
+        label=f"overlap {overlap:g}" + (", thinned" if thinned else ""),
+    )  # fmt: skip
+
+
+def _by_dose(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of one dose each, every independent run once, by increasing dose, none empty."""
+    arms = sorted({row.arm for row in rows})
+    sets = [[row for arm in arms for row in select(rows, arm, dose)] for dose in DOSES]
+    return [mine for mine in sets if mine]
+
+
+def _limit_over_photons(axes: Axes, limit: Limits | None) -> None:
+    """Limits of the dense and of the sparse view against their own photons per pixel."""
+    for view, line in (("dense", SOLID), ("sparse", DASHED)):
+        document = ((limit or {}).get("views") or {}).get(view) or {}
+        if "photons_per_pixel_per_dose" in document and "crb" in document:
+            x = np.array(DOSES) * document["photons_per_pixel_per_dose"]
+            y = document["crb"]["nrmse"] / np.sqrt(DOSES)
+            axes.plot(x, y, color="black", lw=1.2, ls=line, label=f"Cramér–Rao, {view} view", zorder=1)
+
+
+def heat_maps(rows: Sequence[Row]) -> Figure:
+    """NRMSE of the dense network and of MAP over dose and overlap: values, and one logarithmic colour scale."""
+    mine = _need(rows, "heat")
+    arms = [arm for arm in METHODS if any(row.arm == arm for row in mine)]
+    overlaps = sorted({row.overlap_dense for row in mine})
+    doses = [dose for dose in DOSES if any(row.dose == dose for row in mine)]
+    cells = {arm: _grid([row for row in mine if row.arm == arm], overlaps, doses) for arm in arms}
+    if not cells:
+        raise StudyError("metrics/sweep/sweep.csv: design heat has neither dense nor map; run `make sweep`")
+    every = np.concatenate([grid[np.isfinite(grid)] for grid in cells.values()])
+    norm = LogNorm(every.min(), max(every.max(), every.min() * 1.01))
+    figure = Figure(figsize=(0.8 + 4.1 * len(arms), 3.3), layout="constrained")
+    panels = figure.subplots(1, len(arms), squeeze=False, sharey=True)[0]
+    for axes, (arm, grid) in zip(panels, cells.items(), strict=True):
+        drawn = axes.imshow(grid, cmap="cividis_r", norm=norm, origin="lower", aspect="auto")
+        for (i, j), value in np.ndenumerate(grid):
+            if np.isfinite(value):
+                dark = norm(value) > 0.55
+                axes.text(
+                    j, i, f"{value:.3f}", ha="center", va="center", fontsize=8, color="white" if dark else "black"
+                )
+        axes.set_xticks(range(len(doses)), [f"{dose:,.0f}" for dose in doses], fontsize=8)
+        axes.set_yticks(range(len(overlaps)), [f"{overlap:g}" for overlap in overlaps])
+        axes.set_xlabel("photons per pattern")
+        axes.set_title(NAMES[arm], fontsize=10)
+    panels[0].set_ylabel("overlap ratio 1 − step / D90")
+    figure.colorbar(drawn, ax=list(panels), label=NRMSE, pad=0.01)
+    return figure
+
+
+def _grid(rows: Sequence[Row], overlaps: Sequence[float], doses: Sequence[float]) -> np.ndarray:
+    """Mean NRMSE (overlaps, doses); NaN where nothing was run."""
+    grid = np.full((len(overlaps), len(doses)), np.nan)
+    for i, overlap in enumerate(overlaps):
+        for j, dose in enumerate(doses):
+            values = [row.nrmse for row in rows if row.overlap_dense == overlap and row.dose == dose]
+            if values:
+                grid[i, j] = np.mean(values)
+    return grid
+
+
+def quality_vs_cost(rows: Sequence[Row], bench: Mapping[str, Any], dose: float = 1e4) -> Figure:
+    """NRMSE at a dose against CPU seconds on one core: solving (filled) and, for networks, training too (hollow).
+
+    `bench` is metrics/bench.json: {"arms": {arm: {"solve_cpu_s", "train_cpu_s" (0 or absent without training)}}}.
+    """
+    mine = _need(rows, "star")
+    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for number, arm in enumerate(arm for arm in arms_of(mine) if arm in bench.get("arms", {})):
+        values, cost = _values(select(mine, arm, dose), "nrmse"), bench["arms"][arm]
+        if not len(values) or not cost.get("solve_cpu_s"):
+            continue
+        colour, marker, _ = STYLES.get(arm, OTHER)
+        x, y = [cost["solve_cpu_s"]], [values.mean()]
+        if cost.get("train_cpu_s"):
+            x, y = [x[0], x[0] + cost["train_cpu_s"]], [y[0], y[0]]
+            axes.plot(x, y, color=colour, lw=0.8, ls=DOTTED)
+            axes.plot(x[1], y[1], marker=marker, color=colour, mfc="white", ms=8, ls="none")
+        axes.plot(x[0], y[0], marker=marker, color=colour, ms=8, ls="none")
+        axes.annotate(
+            NAMES.get(arm, arm), (x[0], y[0]), (0, 8 if number % 2 else -8), textcoords="offset points",
+            ha="center", va="bottom" if number % 2 else "top", fontsize=9,
+        )  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="CPU seconds (filled: reconstruction; hollow: with training)")
+    axes.set(ylabel=f"{NRMSE} at {dose:,.0f} photons per pattern")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
+    axes.margins(0.12)
+    axes.grid(alpha=0.25, which="both")
+    return figure
