@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from study import Study, fresh
+from sandbox import Study, fresh
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from study import clone, environment
+from sandbox import clone, environment
 
 # X. Wang, D. Feng, X. Lai, H. Yu, "Collisions for Hash Functions MD4, MD5, HAVAL-128 and RIPEMD", IACR ePrint 2004/199.
 COLLISION = tuple(

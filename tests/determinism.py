@@ -19,7 +19,7 @@ import yaml
 
 from ptychodose.formats import bundle
 from ptychodose.study.isa import PINS
-from study import ROOT, Study, clone, environment
+from sandbox import ROOT, Study, clone, environment
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]  # in the order they can run
 EVERY = tuple(GRAPH)

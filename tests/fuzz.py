@@ -19,7 +19,7 @@ from pathlib import Path
 from mutate import hostile
 from ptychodose.errors import StudyError
 from samples import READERS
-from study import ROOT
+from sandbox import ROOT
 
 SECONDS = 10  # for one input
 LONGEST = 600  # characters of a message without its path

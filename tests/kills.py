@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from study import ROOT, Study, environment
+from sandbox import ROOT, Study, environment
 
 STAGES = tuple(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
 RESULTS = ("dvc.lock", "manifest.json")

@@ -6,7 +6,7 @@ from datetime import date
 
 from ptychodose.formats.atomic import write_json
 from ptychodose.study import machine
-from study import ROOT
+from sandbox import ROOT
 
 RECORD = ROOT / "metrics/soak.json"
 

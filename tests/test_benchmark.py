@@ -13,8 +13,8 @@ from closure import ROOT
 from ptychodose.compare import benchmark
 from ptychodose.errors import StudyError
 from ptychodose.study import params
+from sandbox import fresh
 from scenes import scene
-from study import fresh
 
 FOLDER = ROOT.parent / "shared" / "benchmark"
 PEERS = {  # NRMSE at 1e3 and 1e5 as reported beside the workload

@@ -16,8 +16,8 @@ from ptychodose.networks import training
 from ptychodose.refine import hybrid_training
 from ptychodose.study import checkpoint
 from ptychodose.study.checkpoint import Checkpoint
+from sandbox import Study, environment
 from scenes import own, procedural, scene, tiny
-from study import Study, environment
 from test_hybrid import QUICK, TINY
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from damage import flip
-from study import Study, clone, fresh
+from sandbox import Study, clone, fresh
 
 ROWS = {"flat", "oracle", "baseline", "dense", "sparse", "own", "cnn", "dense_thinned"}
 ROWS |= {"map", "map_sparse", "map_thinned", "hybrid"}

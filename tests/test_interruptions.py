@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import kills
-from study import Study, clone, environment
+from sandbox import Study, clone, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of Linux")]
 

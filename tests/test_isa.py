@@ -14,7 +14,7 @@ from closure import closure
 from ptychodose.errors import StudyError
 from ptychodose.physics import portable
 from ptychodose.study import isa, params
-from study import ROOT
+from sandbox import ROOT
 
 TRAIN = params.load(ROOT / "params.yaml").train
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())

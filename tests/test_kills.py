@@ -4,7 +4,7 @@ import pytest
 
 import kills
 import soak
-from study import fresh
+from sandbox import fresh
 
 SLOW, SOAK = 2, 20  # kills of each stage, and of DVC
 RUNS = 4  # first runs over which the kills of DVC are spread

@@ -13,8 +13,8 @@ from ptychodose.compare.reconstructors import Refinement
 from ptychodose.errors import StudyError
 from ptychodose.physics import noise
 from ptychodose.study import params
+from sandbox import fresh
 from scenes import scene
-from study import fresh
 
 STUDY = params.load("params.yaml")
 FUNCTION = ["counts", "probe", "positions", "shape", "params", "rng"]

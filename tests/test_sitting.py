@@ -16,7 +16,7 @@ from ptychodose.study import params
 from ptychodose.sweeps import design, dvc_queue, records
 from ptychodose.sweeps.dvc_queue import FAILED, QUEUED, RUNNING, SUCCESS
 from ptychodose.sweeps.sitting import Sitting
-from study import fresh
+from sandbox import fresh
 
 
 class FakeQueue:

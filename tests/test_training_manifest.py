@@ -7,7 +7,7 @@ import pytest
 from ptychodose.errors import StudyError
 from ptychodose.study.training_manifest import read_training_manifest
 from samples import READERS
-from study import ROOT
+from sandbox import ROOT
 
 
 def refused(path, words, arm=None):

@@ -8,8 +8,8 @@ import re
 import sys
 
 from damage import DAMAGES
+from sandbox import ROOT
 from soak import RECORD
-from study import ROOT
 
 PAGE = ROOT / "docs/trust.md"
 MARK = re.compile(r"(?s)(<!-- (\w+):begin -->\n).*?(<!-- \w+:end -->)")
