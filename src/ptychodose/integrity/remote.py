@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ptychodose.errors import StudyError
+from ptychodose.integrity.copies import Digests, digests
 
 
 class Remote:
@@ -30,16 +32,17 @@ class Remote:
         if local and not there:  # object stores have no folders, so only here absence means anything
             raise StudyError(f"remote {name!r}: no folder {self._store.path}; mount it, or fill it with `dvc push`")
 
-    def fetch(self, md5: str, target: Path) -> bool:
-        """Download an object (of a folder's listing: the MD5 ends in .dir); False when the remote has none of that
-        name. Raises StudyError when the remote does not answer."""
-        with self._plain("not reachable"):
-            try:
-                self._store.fs.get_file(self._store.oid_to_path(md5), str(target))
-            except FileNotFoundError:
-                target.unlink(missing_ok=True)
-                return False
-        return True
+    @contextmanager
+    def downloaded(self, md5: str) -> Iterator[tuple[Path, Digests | None]]:
+        """An object (of a folder's listing: the MD5 ends in .dir) in a temporary folder, and its digests, None when the
+        remote has none of that name. Raises StudyError when the remote does not answer."""
+        with TemporaryDirectory(prefix="ptychodose-") as folder:
+            path = Path(folder) / md5
+            there = False  # a failed download may leave an empty file
+            with self._plain("not reachable"), suppress(FileNotFoundError):
+                self._store.fs.get_file(self._store.oid_to_path(md5), str(path))
+                there = True
+            yield path, digests(path) if there else None
 
     def store(self, source: Path, md5: str) -> None:
         """Upload an object aside and rename it, so that a broken connection leaves what was there. Raises StudyError
