@@ -10,7 +10,7 @@ import yaml
 from rocrate import vocabs
 from rocrate.rocrate import ROCrate
 
-from ptychodose.integrity import crate
+from ptychodose.integrity import crate_files
 
 pytestmark = pytest.mark.slow
 METADATA = "ro-crate-metadata.json"
@@ -61,7 +61,7 @@ def test_every_file_is_there_by_size_and_sha256(finished, made):
         entity = entities[row["path"]]
         assert (entity["@type"], entity["sha256"], entity["contentSize"]) == ("File", row["sha256"], str(row["bytes"]))
     parts = ids(entities["./"]["hasPart"])
-    assert {row["path"] for row in listed} | crate.BESIDE | {"manifest.json"} <= set(parts)
+    assert {row["path"] for row in listed} | crate_files.BESIDE | {"manifest.json"} <= set(parts)
     for name in parts:
         assert entities[name]["sha256"] == sha256(finished.folder / name), name
 

@@ -12,7 +12,7 @@ from damage import flip
 from mini import ARRAY, METRIC, NOTES, TABLE
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import sha256_file
-from ptychodose.integrity import copies, lock, record, repair, verify, verify_command
+from ptychodose.integrity import lock, places, record, repair, verify, verify_command
 
 
 @pytest.fixture(autouse=True)
@@ -47,15 +47,15 @@ def test_an_intact_study_is_intact():
 
 
 def test_both_digests_come_from_one_reading_and_say_why_there_are_none(monkeypatch):
-    assert copies.digests(Path(ARRAY)).sha256 == sha256_file(Path(ARRAY))
-    assert copies.digests(Path("none")) is None and copies.digests(Path("data")) is None
-    assert copies.digests(Path(ARRAY) / "x") is None
+    assert places.digests(Path(ARRAY)).sha256 == sha256_file(Path(ARRAY))
+    assert places.digests(Path("none")) is None and places.digests(Path("data")) is None
+    assert places.digests(Path(ARRAY) / "x") is None
 
     def fail(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", fail)
-    assert copies.digests(Path(ARRAY)).problem == "not readable (Permission denied)"
+    assert places.digests(Path(ARRAY)).problem == "not readable (Permission denied)"
 
 
 def test_every_layer_is_checked_by_itself():
@@ -154,12 +154,12 @@ def test_repair_goes_on_after_a_copy_that_cannot_be_written(monkeypatch):
     flip(Path(ARRAY))
     flip(Path(TABLE))
 
-    def full(source, target, wanted, read_only, put=copies.put):
+    def full(source, target, wanted, read_only, put=places.put):
         if target == Path(ARRAY):
             raise StudyError("data/a.h5: No space left on device")
         put(source, target, wanted, read_only)
 
-    monkeypatch.setattr(copies, "put", full)
+    monkeypatch.setattr(places, "put", full)
     made = {entry.path: entry.source for entry in repair.repair()}
     assert made == {ARRAY: None, TABLE: "cache"} and bad() == {(ARRAY, "mismatch")}
 
@@ -169,7 +169,7 @@ def test_a_copy_that_turns_bad_meanwhile_is_not_put_in_place():
     before = Path(ARRAY).read_bytes()
     mini.write("bad", b"bad")
     with pytest.raises(StudyError, match="not replaced"):
-        copies.put(Path("bad"), Path(ARRAY), wanted, read_only=False)
+        places.put(Path("bad"), Path(ARRAY), wanted, read_only=False)
     assert Path(ARRAY).read_bytes() == before and [p.name for p in Path("data").glob(".*")] == []
 
 

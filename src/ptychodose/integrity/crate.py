@@ -10,7 +10,6 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,9 +19,8 @@ from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import atomic_folder, sha256_file
-from ptychodose.formats.untrusted import is_inside, one_line
-from ptychodose.integrity import record, revision, verify
-from ptychodose.study import manifest
+from ptychodose.integrity import crate_files
+from ptychodose.integrity.crate_files import Run
 from ptychodose.study.params import load_yaml
 
 VERSION = "1.3"
@@ -48,24 +46,6 @@ FORMATS = {
 }
 
 
-BESIDE = {
-    "CITATION.cff", "LICENSE", "README.md", "dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock"
-}  # fmt: skip  # no stage makes these, git keeps them
-SCRIPT = re.compile(r"\bsrc/\w+\.py\b")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One stage as dvc.lock has it: its command, the script in it, files used and made, parameters by dotted key."""
-
-    stage: str
-    command: str
-    script: str
-    uses: list[str]
-    makes: list[str]
-    parameters: dict[str, Any]
-
-
 def write(out: Path, with_data: bool) -> int:
     """Write the crate of the study in the current folder to the folder `out`; returns the number of files it
     describes. Without `with_data` it is the metadata alone, which names files by path, size and SHA256.
@@ -74,24 +54,20 @@ def write(out: Path, with_data: bool) -> int:
     when the disk fails; `out` then stays as it was.
     """
     _check_target(out)
-    _check_study()
-    rows = {row.path: row for row in record.rows(manifest.read(manifest.JOINED))}
-    runs = [_run(stage, entry, set(rows)) for stage, entry in load_yaml("dvc.lock")["stages"].items()]
-    names = BESIDE.union(rows, *(run.uses + run.makes for run in runs))
-    sha256 = {name: rows[name].sha256 if name in rows else sha256_file(Path(name)) for name in sorted(names)}
-    crate = _describe(runs, sha256)
+    runs, files = crate_files.read()
+    crate = _describe(runs, files)
     try:
         with atomic_folder(out) as folder:
             if with_data:
                 crate.write(folder)
-                for name, digest in sha256.items():
-                    if sha256_file(folder / name) != digest:
-                        raise StudyError(f"{name}: changed while it was copied; write the crate again")
+                for path, sha256 in files.items():
+                    if sha256_file(folder / path) != sha256:
+                        raise StudyError(f"{path}: changed while it was copied; write the crate again")
             else:
                 crate.metadata.write(folder)
     except OSError as error:
         raise StudyError(f"{error.filename or out}: {error.strerror}; check free space and permissions") from None
-    return len(sha256)
+    return len(files)
 
 
 def _check_target(out: Path) -> None:
@@ -102,48 +78,10 @@ def _check_target(out: Path) -> None:
         raise StudyError(f"{out}: exists and is not a crate; name another folder with --out")
 
 
-def _check_study() -> None:
-    """Files must be those on record, and code, data and parameters those that every stage ran with."""
-    bad = next((finding for finding in verify.verify() if finding.kind != verify.OK), None)
-    if bad is not None:
-        raise StudyError(f"{bad.path}: {bad.detail}; `python src/study.py verify` says all of it and what to do")
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]  # half a second
-    from dvc.repo import Repo  # type: ignore[import-untyped]
-
-    try:
-        changed = Repo().status()
-    except DvcException as error:
-        raise StudyError(f"dvc.lock: DVC cannot compare it ({one_line(error)}); see `dvc status`") from None
-    if changed:
-        raise StudyError(f"stage {min(changed)}: not what dvc.lock recorded; see `dvc status`, then run `dvc repro`")
-
-
-def _run(stage: str, entry: dict[str, Any], listed: set[str]) -> Run:
-    """One stage of a dvc.lock that DVC accepts; `listed` are the files of manifest.json."""
-    script = SCRIPT.search(entry["cmd"])
-    if script is None:
-        raise StudyError(f"dvc.lock: the command of stage {stage} names no script of src/")
-    uses, makes = (
-        [name for item in entry.get(kind, []) for name in _expand(item["path"], listed)] for kind in ("deps", "outs")
-    )
-    parameters = revision.flat(entry.get("params", {}).get("params.yaml", {}))
-    return Run(stage, entry["cmd"], script.group(), uses, makes, dict(sorted(parameters.items())))
-
-
-def _expand(path: str, listed: set[str]) -> list[str]:
-    """The files of a dependency or out: itself, or what manifest.json, else the disk, has in the folder."""
-    if not is_inside(path):
-        raise StudyError(f"{path}: not a path inside the study, so a crate cannot hold it; copy it to data/base")
-    if not Path(path).is_dir():
-        return [path]
-    inside = sorted(name for name in listed if name.startswith(f"{path}/"))
-    return inside or sorted(file.as_posix() for file in Path(path).rglob("*") if file.is_file())
-
-
-def _describe(runs: list[Run], sha256: Mapping[str, str]) -> ROCrate:
+def _describe(runs: list[Run], files: Mapping[str, str]) -> ROCrate:
     crate = ROCrate(version=VERSION)
     _describe_root(crate)
-    entities = {path: crate.add_file(path, path, properties=_file(path, digest)) for path, digest in sha256.items()}
+    entities = {path: crate.add_file(path, path, properties=_file(path, sha256)) for path, sha256 in files.items()}
     scripts = {path: entities[path] for path in sorted({run.script for run in runs})}
     _retype(scripts.values(), "SoftwareSourceCode")
     actions = [_action(crate, run, entities) for run in runs]

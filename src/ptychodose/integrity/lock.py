@@ -19,22 +19,18 @@ OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # an MD5, of a folder's listing wi
 
 @dataclass(frozen=True)
 class Out:
-    """One out as dvc.lock has it: stage, POSIX path, MD5 (of a folder: of its listing, ending in .dir)."""
+    """One out of dvc.lock, or one file of a folder out: stage, POSIX path, MD5 (of a folder: of its listing, ending in
+    .dir), and whether DVC keeps a copy (not with cache: false)."""
 
     stage: str
     path: str
     md5: str
+    kept: bool = True
 
-
-@dataclass(frozen=True)
-class Locked:
-    """One file DVC recorded: its stage, POSIX path, MD5; `cached` is None when DVC keeps no copy (cache: false),
-    else the file of the cache."""
-
-    stage: str
-    path: str
-    md5: str
-    cached: Path | None
+    @property
+    def cached(self) -> Path | None:
+        """The file of the cache, whether it is there or not; None when DVC keeps none."""
+        return cache_path(self.md5) if self.kept else None
 
 
 def cache_folder() -> Path:

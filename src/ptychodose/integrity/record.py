@@ -7,14 +7,14 @@ or a signed tag.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.untrusted import is_sha256
 from ptychodose.integrity import lock
-from ptychodose.integrity.copies import Wanted, digests
+from ptychodose.integrity.places import Wanted, digests
 from ptychodose.study import manifest
 from ptychodose.study.params import load_yaml
 
@@ -47,7 +47,7 @@ class Record:
     """Rows by path, files of dvc.lock by path, folder outs, and paths filed under two stages."""
 
     rows: dict[str, Row]
-    files: dict[str, lock.Locked]
+    files: dict[str, lock.Out]
     folders: list[Folder]
     twice: list[str]
 
@@ -69,7 +69,7 @@ class Record:
             folder.out.md5: (folder.out.path, folder_wanted(folder.out.md5)) for folder in self.folders
         }
         for item in self.files.values():
-            if item.cached is not None and found.get(item.md5, ("", None))[1] is None:
+            if item.kept and found.get(item.md5, ("", None))[1] is None:
                 found[item.md5] = (item.path, self.wanted(item.path))
         return found
 
@@ -99,10 +99,9 @@ def read() -> Record:
             folder = _folder(out, by_path)
             folders.append(folder)
             inside = (folder.names or {}).items()
-            files += [lock.Locked(out.stage, f"{out.path}/{name}", md5, lock.cache_path(md5)) for name, md5 in inside]
+            files += [lock.Out(out.stage, f"{out.path}/{name}", md5) for name, md5 in inside]
         else:
-            cached = None if out.path in uncached else lock.cache_path(out.md5)
-            files.append(lock.Locked(out.stage, out.path, out.md5, cached))
+            files.append(replace(out, kept=out.path not in uncached))
     paths = [row.path for row in listed]
     twice = sorted({path for path in paths if paths.count(path) > 1})
     return Record(by_path, {item.path: item for item in files}, folders, twice)

@@ -10,10 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ptychodose.errors import StudyError
-from ptychodose.integrity import copies, lock, record, revision
-from ptychodose.integrity.copies import Digests, Wanted, digests
+from ptychodose.integrity import lock, places, record, revision
+from ptychodose.integrity.places import Digests, Remote, Wanted, digests
 from ptychodose.integrity.record import Record
-from ptychodose.integrity.remote import Remote
 from ptychodose.study import manifest
 
 
@@ -68,12 +67,12 @@ def _listing(folder: record.Folder, far: Remote | None) -> list[Repair]:
     """A folder's listing in the cache and on the remote, from each other or made again from the folder's files."""
     md5, wanted = folder.out.md5, record.folder_wanted(folder.out.md5)
     with ExitStack() as stack:
-        places = _kept(lock.cache_path(md5), md5, wanted, far, stack)
-        if not any(wanted.met_by(place.found) for place in places) and folder.names is not None:
+        copies = _kept(lock.cache_path(md5), md5, wanted, far, stack)
+        if not any(wanted.met_by(place.found) for place in copies) and folder.names is not None:
             made = Path(stack.enter_context(TemporaryDirectory(prefix="ptychodose-"))) / md5
             made.write_bytes(lock.written(folder.names))
-            places.append(Place("the folder's files", made, digests(made), lambda source: None))
-        return _settle(folder.out.path, wanted, places)
+            copies.append(Place("the folder's files", made, digests(made), lambda source: None))
+        return _settle(folder.out.path, wanted, copies)
 
 
 def _file(path: str, study: Record, far: Remote | None) -> list[Repair]:
@@ -86,24 +85,24 @@ def _file(path: str, study: Record, far: Remote | None) -> list[Repair]:
         good = wanted.met_by(found)
         return [] if good else [Repair(path, "workspace", None, f"git keeps it: `git restore {path}`")]
     with ExitStack() as stack:
-        here = Place("workspace", Path(path), found, lambda source: copies.put(source, Path(path), wanted, False))
+        here = Place("workspace", Path(path), found, lambda source: places.put(source, Path(path), wanted, False))
         return _settle(path, wanted, [here, *_kept(item.cached, item.md5, wanted, far, stack)])
 
 
 def _kept(path: Path, md5: str, wanted: Wanted, far: Remote | None, stack: ExitStack) -> list[Place]:
     """An object in the cache and, when given, on the remote."""
-    places = [Place("cache", path, digests(path), lambda source: copies.put(source, path, wanted, True))]
+    copies = [Place("cache", path, digests(path), lambda source: places.put(source, path, wanted, True))]
     if far is not None:
         copy, found = stack.enter_context(far.downloaded(md5))
-        places.append(Place(f"remote {far.name}", copy, found, lambda source: far.store(source, md5)))
-    return places
+        copies.append(Place(f"remote {far.name}", copy, found, lambda source: far.store(source, md5)))
+    return copies
 
 
-def _settle(path: str, wanted: Wanted, places: list[Place]) -> list[Repair]:
+def _settle(path: str, wanted: Wanted, copies: list[Place]) -> list[Repair]:
     """Replace every bad copy by the first intact one; only what is bad is ever written."""
-    intact = next((place for place in places if wanted.met_by(place.found)), None)
+    intact = next((place for place in copies if wanted.met_by(place.found)), None)
     made = []
-    for place in places:
+    for place in copies:
         if wanted.met_by(place.found):
             continue
         if intact is None:

@@ -13,7 +13,7 @@ import yaml
 
 from ptychodose.errors import StudyError
 from ptychodose.integrity import lock, record, revision, values
-from ptychodose.integrity.copies import digests
+from ptychodose.integrity.places import digests
 from ptychodose.integrity.record import Row
 from ptychodose.study import manifest
 from ptychodose.study.params import load_yaml

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from ptychodose.errors import StudyError
 from ptychodose.integrity import lock, record, revision
-from ptychodose.integrity.copies import digests
+from ptychodose.integrity.places import Remote, digests
 from ptychodose.integrity.record import MISMATCH, MISSING, Record, Row
-from ptychodose.integrity.remote import Remote
 from ptychodose.study import manifest
 
 OK, UNLISTED = "OK", "unlisted"
@@ -74,7 +73,7 @@ def _file(study: Record, row: Row) -> list[Finding]:
     return findings + _cached(item, row)
 
 
-def _cached(item: lock.Locked, row: Row) -> list[Finding]:
+def _cached(item: lock.Out, row: Row) -> list[Finding]:
     """What is wrong with the cache object behind a file."""
     if item.cached is None:
         return []
@@ -90,7 +89,7 @@ def _cached(item: lock.Locked, row: Row) -> list[Finding]:
     return []
 
 
-def _joined_itself(item: lock.Locked | None) -> list[Finding]:
+def _joined_itself(item: lock.Out | None) -> list[Finding]:
     path, found = manifest.JOINED.as_posix(), digests(manifest.JOINED)
     if item is None:
         return [Finding(path, MISMATCH, "absent from dvc.lock")]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ptychodose.integrity import lock, record, repair, reproduced, revision, verify
-from ptychodose.integrity.remote import Remote
+from ptychodose.integrity.places import Remote
 from ptychodose.integrity.verify import Finding
 from ptychodose.study import manifest
 

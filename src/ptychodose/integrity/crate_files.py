@@ -1,0 +1,81 @@
+"""What a crate describes: the runs of dvc.lock and the files behind them, provided all are as recorded."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptychodose.errors import StudyError
+from ptychodose.formats.atomic import sha256_file
+from ptychodose.formats.untrusted import is_inside, one_line
+from ptychodose.integrity import record, revision, verify
+from ptychodose.study import manifest
+from ptychodose.study.params import load_yaml
+
+BESIDE = {
+    "CITATION.cff", "LICENSE", "README.md", "dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock"
+}  # fmt: skip  # no stage makes these, git keeps them
+SCRIPT = re.compile(r"\bsrc/\w+\.py\b")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stage as dvc.lock has it: its command, the script in it, files used and made, parameters by dotted key."""
+
+    stage: str
+    command: str
+    script: str
+    uses: list[str]
+    makes: list[str]
+    parameters: dict[str, Any]
+
+
+def read() -> tuple[list[Run], dict[str, str]]:
+    """Runs in the order of dvc.lock, and the SHA256 of every file by path, sorted.
+
+    Raises StudyError when `verify` or `dvc status` finds anything, and when a file beside them is missing.
+    """
+    _check_study()
+    rows = {row.path: row.sha256 for row in record.rows(manifest.read(manifest.JOINED))}
+    known = sorted(rows.keys() | (revision.tracked() or set()))
+    runs = [_run(stage, entry, known) for stage, entry in load_yaml("dvc.lock")["stages"].items()]
+    names = BESIDE.union(rows, *(run.uses + run.makes for run in runs))
+    try:
+        return runs, {name: rows.get(name) or sha256_file(Path(name)) for name in sorted(names)}
+    except OSError as error:
+        raise StudyError(f"{error.filename}: {error.strerror}; restore it with git") from None
+
+
+def _check_study() -> None:
+    """Files must be those on record, and code, data and parameters those that every stage ran with."""
+    bad = next((finding for finding in verify.verify() if finding.kind != verify.OK), None)
+    if bad is not None:
+        raise StudyError(f"{bad.path}: {bad.detail}; `python src/study.py verify` says all of it and what to do")
+    from dvc.exceptions import DvcException  # type: ignore[import-untyped]  # half a second
+    from dvc.repo import Repo  # type: ignore[import-untyped]
+
+    try:
+        changed = Repo().status()
+    except DvcException as error:
+        raise StudyError(f"dvc.lock: DVC cannot compare it ({one_line(error)}); see `dvc status`") from None
+    if changed:
+        raise StudyError(f"stage {min(changed)}: not what dvc.lock recorded; see `dvc status`, then run `dvc repro`")
+
+
+def _run(stage: str, entry: dict[str, Any], known: list[str]) -> Run:
+    """One stage of a dvc.lock that DVC accepts; `known` are the files of manifest.json and of git, sorted."""
+    script = SCRIPT.search(entry["cmd"])
+    if script is None:
+        raise StudyError(f"dvc.lock: the command of stage {stage} names no script of src/")
+    uses, makes = (
+        [name for item in entry.get(kind, []) for name in _expand(item["path"], known)] for kind in ("deps", "outs")
+    )
+    parameters = revision.flat(entry.get("params", {}).get("params.yaml", {}))
+    return Run(stage, entry["cmd"], script.group(), uses, makes, dict(sorted(parameters.items())))
+
+
+def _expand(path: str, known: list[str]) -> list[str]:
+    """The files of a dependency or out: itself, or what is known in the folder."""
+    if not is_inside(path):
+        raise StudyError(f"{path}: not a path inside the study, so a crate cannot hold it; copy it to data/base")
+    return [name for name in known if name.startswith(f"{path}/")] if Path(path).is_dir() else [path]
