@@ -32,7 +32,7 @@ def _details() -> dict:
 
 def run_benchmark(options: argparse.Namespace) -> int:
     """Train and run every arm on a family of files; write the scores as JSON."""
-    from ptychodose import benchmark  # torch takes seconds to load, which no other verb should pay
+    from ptychodose.compare import benchmark  # torch takes seconds to load, which no other verb should pay
 
     result = benchmark.run(options.data, options.family, params.load())
     write_json(options.json, result)
@@ -49,7 +49,7 @@ def run_benchmark(options: argparse.Namespace) -> int:
 
 def write_crate(options: argparse.Namespace) -> int:
     """Describe the study as an RO-Crate."""
-    from ptychodose import crate  # its library takes half a second to load, which no other verb should pay
+    from ptychodose.integrity import crate  # its library takes half a second to load, which no other verb should pay
 
     number = crate.write(options.out, options.with_data)
     print(f"written: {options.out}, {number} files {'copied' if options.with_data else 'named by path and SHA256'}")
