@@ -12,17 +12,20 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ptychodose.compare import arms, reconstructors
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.h5 import read_array
-from ptychodose.networks import predict, sources, training
+from ptychodose.networks import predict, training
+from ptychodose.networks.procedural_scans import ProceduralScans, template
 from ptychodose.physics import noise
+from ptychodose.reconstruct import arms, reconstructors
 from ptychodose.scans import cxi, views
-from ptychodose.scans.scan import Scan
+from ptychodose.scans.scan import of_arrays
+from ptychodose.scans.trial import Trial
 from ptychodose.study import isa, machine, params
 from ptychodose.study.stage import run
 
@@ -37,27 +40,28 @@ def main() -> None:
     torch.set_num_threads(1)
     paths = [VIEWS / f"{name}.h5" for name in study.views()]
     rows: dict[str, dict[str, float]] = {}
-    with cxi.dataset(TEST) as (header, counts):
-        test = Scan(header, counts, views.read_built(paths, "test", study.group_sizes()))
+    with cxi.dataset(TEST) as whole:
+        trial = Trial(whole, views.read_built(paths, "test", study.group_sizes()))
         for name, arm in study.arms().items():
             job = json.loads(Path(f"data/bundles/{name}/training_manifest.json").read_text())["jobs"]
             if job:
-                solver = predict.by_network(arms.restore(job[0], len(header.probe)))
+                solver, view = predict.by_network(arms.network_of(job[0], whole.size)), str(arm.view)
                 started = time.process_time()
-                arms.stitched(test, str(arm.view), arm.group_size, solver, name, study.compare.block_groups)
+                groups = trial.views[view].groups[arm.group_size]
+                arms.stitched(trial.of(view), groups, solver, name, study.compare.block_groups)
                 rows[name] = {"train_cpu_s": _trained(name), "solve_cpu_s": time.process_time() - started}
-        found = {}
-        data, positions = test.read("dense"), test.positions("dense")
+        found: dict[str, Any] = {}
+        scan = trial.of("dense")
         for name, entry in reconstructors.REGISTRY.items():
-            started, rng = time.process_time(), noise.stream(study.seed, "solver")
-            found[name] = reconstructors.run(name, data, header.probe, positions, header.shape, study, rng, found)
+            started, rng = time.process_time(), noise.stream(study.seed, "solver", name)
+            found[name] = reconstructors.run(name, scan, study, rng, found)
             before = rows[entry.start]["solve_cpu_s"] if isinstance(entry, reconstructors.Refinement) else 0.0
             rows[name] = {"train_cpu_s": 0.0, "solve_cpu_s": before + time.process_time() - started}
     base = rows["map"]["solve_cpu_s"]
     for row in rows.values():
         row["solve_ratio_to_map"] = row["solve_cpu_s"] / base
     rounded = {name: {key: round(value, 2) for key, value in row.items()} for name, row in rows.items()}
-    record = {"machine": machine.describe(), "dose": study.dose, "patterns": len(positions), "arms": rounded}
+    record = {"machine": machine.describe(), "dose": study.dose, "patterns": len(scan), "arms": rounded}
     write_json(OUT, {**record, "portable": {f"groups of {size}": _portable(size) for size in (1, 4)}})
     print(f"written: {OUT}")
 
@@ -80,7 +84,8 @@ def time_training(size: int) -> float:
     torch.set_num_threads(1)
     settings = replace(params.load().train, pattern_visits=160, objects=20, validations=1)
     probe = read_array(Path("data/probe.h5"), "probe", "run `dvc repro probe`")
-    source = sources.ProceduralScans(probe, *sources.template(PITCH, STEP, size, 7, 1), settings, 1)
+    positions, groups = template(PITCH, STEP, size, 7, 1)
+    source = ProceduralScans(of_arrays(None, probe, positions, (0, 0)), groups, settings, 1)
     started = time.process_time()
     training.train(source, training.architecture(settings), settings, 1)
     return round(time.process_time() - started, 2)

@@ -1,100 +1,90 @@
-"""Stage `compare`: every arm reconstructs the held-out region; scores, curves, pictures, and the sealed manifest."""
+"""Stage `compare`: score every reconstruction against truth, draw, and seal the manifest."""
 
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from ptychodose.formats.png import save_figure
 
-from ptychodose.compare import arms, figures
-from ptychodose.formats.atomic import atomic_folder, write_json
-from ptychodose.formats.h5 import read_array, write_arrays
+from ptychodose.bounds.lines import frc_at_dose
+from ptychodose.compare import figures
+from ptychodose.formats.atomic import write_json
+from ptychodose.formats.h5 import read_array, read_arrays
+from ptychodose.networks import predict
 from ptychodose.scans import cxi, views
+from ptychodose.scans.groups import covering
 from ptychodose.scans.scan import Scan
-from ptychodose.score import comparison, scoring
+from ptychodose.scans.trial import Trial
+from ptychodose.score import scoring
+from ptychodose.score.region import Region, deviance_per_pixel, scored_region, unseen_patterns
 from ptychodose.study import isa, manifest, params
 from ptychodose.study.settings import Params
 from ptychodose.study.stage import run
-from ptychodose.study.training_manifest import read_training_manifest
 
 TEST, TRUTH, VIEWS = Path("data/simulated/test.cxi"), Path("data/simulated/truth.h5"), Path("data/views")
-MAP, LIMIT = Path("data/map"), Path("data/limit")
-OUT, METRICS, JOBS = Path("data/reconstructions"), Path("metrics"), Path("data/training_manifest.json")
+MAP, LIMIT, FOUND, METRICS = Path("data/map"), Path("data/limit"), Path("data/reconstructions"), Path("metrics")
 SHOWN = ("compare.json", "details.json", "frc.csv", "compare.png", "curves.png")
 
 
 def main() -> None:
-    """All that the stages made, and truth -> metrics/, data/reconstructions/, the joined manifests."""
+    """All reconstructions, and truth -> metrics/ and the joined manifest."""
     study = params.load()
     torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(1)  # as in training: the reconstructions' bytes depend on it
+    torch.set_num_threads(1)
     view_paths = [VIEWS / f"{name}.h5" for name in study.views()]
     manifest.check_inputs("generate", [TEST, TRUTH])
     manifest.check_inputs("overlap", [*view_paths, VIEWS / "details.json"])
-    manifest.check_inputs("reconstruct_map", [MAP])
-    manifest.check_inputs("limit", [LIMIT])
-    jobs = _training_manifest(study)
+    for stage, folder in (("reconstruct_map", MAP), ("limit", LIMIT), ("reconstruct", FOUND)):
+        manifest.check_inputs(stage, [folder])
     truth = read_array(TRUTH, "obj", "run `dvc repro generate`")
-    with cxi.dataset(TEST) as (header, counts):
-        cxi.measured_dose(TEST, header, counts)
-        test = Scan(header, counts, views.read_built(view_paths, "test", study.group_sizes() | {4}))
-        rows = _rows(study, test, jobs["jobs"], truth)
-        region = comparison.scored_region([test.positions(view) for view in test.views])
-        spare = comparison.unseen_patterns(header, list(test.views.values()), region, study.compare.deviance_patterns)
-        scores = {name: _score(row, truth, region, header) for name, row in rows.items()}
-        for name, row in rows.items():
-            scores[name]["deviance"] = comparison.deviance_per_pixel(row.obj, header, counts, spare)
-    write_json(JOBS, jobs)
-    with atomic_folder(OUT) as folder:
-        for name, row in rows.items():
-            write_arrays(folder / f"{name}.h5", {"obj": row.obj}, {"pixel_m": header.pixel_m})
-    _write_metrics(study, header, region, scores)
-    _draw(study, header, {name: row.obj[region] for name, row in rows.items()}, truth[region], scores)
-    manifest.join(_upstream(study), "compare", [OUT, JOBS, *(METRICS / name for name in SHOWN)])
+    with cxi.dataset(TEST) as scan:
+        trial = Trial(scan, views.read_built(view_paths, "test", {4}))
+        rows = _rows(study, trial, truth)
+        region = scored_region([trial.positions(view) for view in trial.views])
+        used = [view.index for view in trial.views.values()]
+        spare = unseen_patterns(scan, used, region, study.compare.deviance_patterns)
+        scores: dict[str, dict[str, Any]] = {}
+        for name, (obj, given) in rows.items():
+            scores[name] = {**given, **scoring.score(obj, truth, region, scan.pixel_m)}
+            scores[name]["deviance"] = deviance_per_pixel(obj, scan, spare)
+    _write_metrics(study, scan, region, scores)
+    _draw(study, scan, {name: obj[region] for name, (obj, _) in rows.items()}, truth[region], scores)
+    stages = ["probe", "generate", "overlap", *(f"train_{name}" for name in study.arms())]
+    outputs = [METRICS / name for name in SHOWN]
+    manifest.join([*stages, "reconstruct_map", "reconstruct", "limit"], "compare", outputs)
 
 
-def _upstream(study: Params) -> list[str]:
-    trained = [f"train_{name}" for name in study.arms()]
-    return ["probe", "generate", "overlap", *trained, "reconstruct_map", "limit"]
+def _rows(study: Params, trial: Trial, truth: np.ndarray) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
+    """Object (H, W) of every row of the tables, controls first, and what it was given. The oracle, truth through the
+    same stitching, is made here: no other stage may see truth."""
+    found = {path.stem: read_arrays(path, "run `dvc repro reconstruct`") for path in FOUND.glob("*.h5")}
+    none = {"view": None, "group_size": None, "share": 1.0}
+    rows = {name: (arrays["obj"], {**none, **_without(given, "pixel_m")}) for name, (arrays, given) in found.items()}
+    if "dense" in trial.views:
+        groups, block = covering(trial.views["dense"].groups[4]), study.compare.block_groups
+        obj, _ = predict.reconstruct(predict.by_object(truth), trial.of("dense"), groups, block)
+        rows["oracle"] = (obj, {"view": "dense", "group_size": 4, "share": 1.0})
+    order = ("flat", "oracle", *study.arms(), "map", "hybrid")
+    return {name: rows[name] for name in [*filter(rows.__contains__, order), *sorted(set(rows) - set(order))]}
 
 
-def _rows(study: Params, test: Scan, jobs: list[dict], truth: np.ndarray) -> dict[str, arms.Row]:
-    """Every row of the tables, controls first."""
-    block, seed = study.compare.block_groups, study.seed_of("noise")
-    solved = {path.stem: read_array(path, "obj", "run `dvc repro reconstruct_map`") for path in MAP.glob("*.h5")}
-    rows = arms.controls(test, truth, block)
-    rows |= arms.networks(test, study.arms(), jobs, block, seed)
-    rows |= arms.registered(test, study, solved)
-    return rows | arms.of_stage(test, solved)
+def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name}
 
 
-def _score(row: arms.Row, truth: np.ndarray, region: tuple[slice, slice], header: cxi.Header) -> dict:
-    given = {"view": row.view, "group_size": row.group_size, "share": row.share}
-    return {**given, **scoring.score(row.obj, truth, region, header.pixel_m)}
-
-
-def _training_manifest(study: Params) -> dict:
-    """All arms' jobs, after checking each bundle folder against its stage's record."""
-    documents = {}
-    for arm in study.arms():
-        folder = Path("data/bundles") / arm
-        manifest.check_inputs(f"train_{arm}", [folder])
-        remedy = f"run `dvc checkout {folder}` or `dvc repro train_{arm}`"
-        documents[arm] = read_training_manifest(folder / "training_manifest.json", remedy, arm)
-    return comparison.join_manifests(documents)
-
-
-def _write_metrics(study: Params, header: cxi.Header, region: tuple[slice, slice], rows: dict[str, dict]) -> None:
+def _write_metrics(study: Params, scan: Scan, region: Region, rows: dict[str, dict]) -> None:
     """compare.json (the headline), details.json (everything), frc.csv."""
     built = {name: row["test"] for name, row in _json(VIEWS / "details.json").items() if "test" in row}
     view = "dense" if "dense" in built else next(iter(built))
     totals = {
         "dose_requested": study.dose,
-        "dose_measured": header.dose_measured,
+        "dose_measured": scan.signal,
         "photons_per_pixel": built[view]["photons_per_pixel"],
     }
-    frame = {"region": [[part.start, part.stop] for part in region], "pixel_m": header.pixel_m, "views": built}
+    frame = {"region": [[part.start, part.stop] for part in region], "pixel_m": scan.pixel_m, "views": built}
     made = {"map": _json(MAP / "record.json"), "limit": _json(LIMIT / "limit.json")}
     write_json(METRICS / "compare.json", {**totals, **{name: scoring.headline(row) for name, row in rows.items()}})
     write_json(METRICS / "details.json", {**totals, **frame, **made, "arms": rows})
@@ -105,22 +95,18 @@ def _json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _draw(study: Params, header: cxi.Header, objects: dict[str, np.ndarray], truth: np.ndarray, rows: dict) -> None:
+def _draw(study: Params, scan: Scan, objects: dict[str, np.ndarray], truth: np.ndarray, rows: dict) -> None:
     """compare.png and curves.png; what figures.HIDDEN names is left to the tables."""
     shown = {name: obj for name, obj in objects.items() if name not in figures.HIDDEN}
     scores = {name: scoring.headline(rows[name]) for name in shown}
-    figures.save(figures.comparison(truth, shown, header.pixel_m, scores, study.dose), METRICS / "compare.png")
+    save_figure(figures.comparison(truth, shown, scan.pixel_m, scores, study.dose), METRICS / "compare.png")
     frc = {name: rows[name]["aligned"]["frc"] for name in shown}
     taught = [name for name in study.arms() if name in rows and name != "own"]  # `own` has a loss of another kind
     limit = _json(LIMIT / "limit.json")["views"].get("dense")
-    bound = None if limit is None else (limit["frc"]["frequency"], _frc_bound(limit["frc"], header.dose_measured))
+    line = None if limit is None else frc_at_dose(limit["frc"], study.dose)
+    bound = None if line is None else (limit["frc"]["frequency"], line.tolist())
     histories = {name: _history(name) for name in taught}
-    figures.save(figures.curves(frc, histories, bound), METRICS / "curves.png")
-
-
-def _frc_bound(limit: dict, dose: float) -> list[float]:
-    """FRC with truth of an unbiased method at `dose`: sqrt(S / (1 + S)), S the ring's signal-to-noise ratio."""
-    return [(s * dose / (1 + s * dose)) ** 0.5 for s in limit["ssnr_per_dose"]]
+    save_figure(figures.curves(frc, histories, bound), METRICS / "curves.png")
 
 
 def _history(arm: str) -> list[dict[str, float]]:

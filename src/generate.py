@@ -19,21 +19,20 @@ TRUTH = OUT / "truth.h5"
 
 
 def main() -> None:
-    """params.yaml and the base -> data/simulated/{train,test}.cxi and truth.h5."""
+    """params.yaml, base and mask -> data/simulated/{train,test}.cxi and truth.h5."""
     study = params.load()
     source = base.load(study.generate, noise.stream(study.seed_of("object"), "object"))
-    headers = acquisition.plan(source, study.generate, study.dose, study.seed_of("noise"))
-    total = sum(len(header.positions) for header in headers.values())
-    with progress.bar(total, "generate", "pattern") as bar:
-        for split, header in headers.items():
+    scans = acquisition.plan(source, study.generate, study.dose, study.seed_of("noise"))
+    with progress.bar(sum(map(len, scans.values())), "generate", "pattern") as bar:
+        for split, scan in scans.items():
             rng = noise.stream(study.seed_of("noise"), f"noise/{split}")
-            blocks = acquisition.counts(source.obj, header, rng)
-            measured = cxi.write(OUT / f"{split}.cxi", header, _watched(blocks, bar))
-            bar.write(f"{split}: {len(header.positions)} patterns, {measured:.1f} counts each")
+            blocks = acquisition.counts(source.obj, scan, rng)
+            measured = cxi.write(OUT / f"{split}.cxi", scan, _watched(blocks, bar))
+            bar.write(f"{split}: {len(scan)} patterns, {measured:.1f} counts each")
     write_arrays(TRUTH, {"obj": source.obj, "probe": source.probe})
     write_stage_manifest(
         "generate",
-        inputs=[Path(study.generate.base)],
+        inputs=base.files(study.generate),
         outputs=[OUT / "train.cxi", OUT / "test.cxi", TRUTH],
         parameters={"dose": study.dose, "seed": study.seed, "seeds": study.seeds, "generate": study.generate},
     )

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import h5py
-import numpy as np
+from ptychodose.formats.png import save_figure
 
-from ptychodose.compare import figures
 from ptychodose.formats.atomic import write_json
 from ptychodose.physics import lattice, noise
-from ptychodose.scans import cxi, views
+from ptychodose.scans import cxi, figures, views
+from ptychodose.scans.scan import Scan
 from ptychodose.study import params
 from ptychodose.study.manifest import check_inputs, write_stage_manifest
 from ptychodose.study.settings import Params
@@ -23,24 +22,25 @@ def main() -> None:
     """data/simulated/{train,test}.cxi -> data/views/: selections, measures (JSON), a picture."""
     study = params.load()
     check_inputs("generate", list(SPLITS.values()))
-    details, drawn = {}, {}
-    for number, (name, ratio) in enumerate(study.views().items()):
-        path = OUT / f"{name}.h5"
-        if ratio is None:
-            reason = f"overlap.{name} is null in params.yaml"
-            views.write_skipped(path, name, reason)
-            details[name] = {"skipped": reason}
-            continue
-        step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}")
-        built, details[name] = _build(study, name, step, noise.stream(study.seed, "views", number))
-        views.write(path, name, built)
-        drawn[name] = built
-    headers = {split: _header(path) for split, path in SPLITS.items()}
-    outputs = [OUT / f"{name}.h5" for name in study.views()]
-    outputs += [OUT / "overlap.json", OUT / "details.json", OUT / "views.png"]
+    details: dict[str, dict] = {}
+    drawn: dict[str, dict[str, views.View]] = {}
+    with cxi.dataset(SPLITS["train"]) as train, cxi.dataset(SPLITS["test"]) as test:
+        scans = {"train": train, "test": test}
+        for name, ratio in study.views().items():
+            path = OUT / f"{name}.h5"
+            if ratio is None:
+                reason = f"overlap.{name} is null in params.yaml"
+                views.write_skipped(path, name, reason)
+                details[name] = {"skipped": reason}
+                continue
+            step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}")
+            drawn[name], details[name] = _build(study, name, step, scans)
+            views.write(path, name, drawn[name])
+        save_figure(figures.views(scans, drawn), OUT / "views.png")
     write_json(OUT / "overlap.json", _headline(details))
     write_json(OUT / "details.json", details)
-    figures.save(figures.views(headers, drawn), OUT / "views.png")
+    outputs = [OUT / f"{name}.h5" for name in study.views()]
+    outputs += [OUT / "overlap.json", OUT / "details.json", OUT / "views.png"]
     write_stage_manifest(
         "overlap",
         inputs=list(SPLITS.values()),
@@ -54,30 +54,17 @@ def main() -> None:
     )
 
 
-def _build(study: Params, name: str, step: int, rng: np.random.Generator) -> tuple[dict, dict]:
-    """Both splits of one view, and their measures."""
-    sizes = study.group_sizes() | {4}  # groups of 4 measure M1 and M3 of every view
+def _build(study: Params, name: str, step: int, scans: dict[str, Scan]) -> tuple[dict, dict]:
+    """Both splits of one view, and their measures. The view's name, not its place in a list, picks its numbers."""
+    rng = noise.stream(study.seed, "views", name)
+    sizes = frozenset(study.group_sizes() | {4})  # groups of 4 measure M1 and M3 of every view
+    rule = views.Rule(sizes, study.overlap.neighbours)
     built, measured = {}, {}
-    for split, path in SPLITS.items():
-        with cxi.dataset(path) as (header, counts):
-            cxi.measured_dose(path, header, counts)
-            wanted = study.overlap.train_patterns if split == "train" else None
-            where = f"overlap.{name}, {split} split"
-            view = views.select(header, step, wanted, sizes, study.overlap.neighbours, rng, where)
-            photons = _photons(counts, view.index)
-        built[split] = view
-        measured[split] = views.describe(header, view, step, 4, study.overlap.neighbours, photons)
+    for split, scan in scans.items():
+        wanted = study.overlap.train_patterns if split == "train" else None
+        built[split] = views.select(scan, step, wanted, rule, rng, f"overlap.{name}, {split} split")
+        measured[split] = views.describe(scan, built[split], step, 4, study.overlap.neighbours)
     return built, measured
-
-
-def _header(path: Path) -> cxi.Header:
-    with cxi.dataset(path) as (header, _):
-        return header
-
-
-def _photons(counts: h5py.Dataset, index: np.ndarray) -> float:
-    """Detected photons of the chosen patterns, read one at a time."""
-    return float(sum(int(counts[i].sum(dtype=np.int64)) for i in np.sort(index)))
 
 
 def _headline(details: dict) -> dict:

@@ -1,6 +1,9 @@
-"""Stage `probe`: the probe of the base, at unit energy. It is all that training on procedural objects may know."""
+"""Stage `probe`: the probe of the base, at unit energy, and the detector's background and mask. It is all that training
+on procedural objects may know."""
 
 from pathlib import Path
+
+import numpy as np
 
 from ptychodose.formats.h5 import write_arrays
 from ptychodose.physics import noise, overlap
@@ -13,13 +16,18 @@ OUT = Path("data/probe.h5")
 
 
 def main() -> None:
-    """params.yaml and the base -> data/probe.h5. Neither dose nor object nor seed changes it, so trained networks
+    """params.yaml, base and mask -> data/probe.h5. Neither dose nor object nor seed changes it, so trained networks
     outlive a change of those."""
     study = params.load()
     source = base.load(study.generate, noise.stream(0, "object"))  # its object is not used
-    write_arrays(OUT, {"probe": source.probe}, {"diameter": overlap.encircled_diameter(source.probe)})
+    arrays: dict[str, np.ndarray] = {
+        "probe": source.probe,
+        "background": source.background,
+        "mask": (~source.mask).astype(np.uint8),
+    }
+    write_arrays(OUT, arrays, {"diameter": overlap.encircled_diameter(source.probe)})
     settings = {"generate": study.generate}
-    write_stage_manifest("probe", inputs=[Path(study.generate.base)], outputs=[OUT], parameters=settings)
+    write_stage_manifest("probe", inputs=base.files(study.generate), outputs=[OUT], parameters=settings)
 
 
 if __name__ == "__main__":

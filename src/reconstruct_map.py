@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ptychodose.formats.atomic import atomic_folder, write_json
 from ptychodose.formats.h5 import write_arrays
 from ptychodose.iterative import poisson_map
 from ptychodose.physics import noise
-from ptychodose.scans import cxi, scan, views
-from ptychodose.score import comparison, frc
+from ptychodose.scans import cxi, views
+from ptychodose.scans.trial import Trial
+from ptychodose.score import frc
+from ptychodose.score.region import scored_region
 from ptychodose.study import isa, params
 from ptychodose.study.manifest import check_inputs, environment, write_stage_manifest
 from ptychodose.study.settings import Params
@@ -27,11 +28,10 @@ def main() -> None:
     paths = [VIEWS / f"{name}.h5" for name in study.views()]
     check_inputs("generate", [TEST])
     check_inputs("overlap", paths)
-    with cxi.dataset(TEST) as (header, counts):
-        cxi.measured_dose(TEST, header, counts)
-        test = scan.Scan(header, counts, views.read_built(paths, "test", {4} & study.group_sizes()))
-        solved = _solve(test, study)
-        halves = _half_data(test, study, solved["map"].weight) if "map" in solved else None
+    with cxi.dataset(TEST) as scan:
+        trial = Trial(scan, views.read_built(paths, "test", set()))
+        solved = _solve(trial, study)
+        halves = _half_data(trial, study, solved["map"].weight) if "map" in solved else None
     record = {name: {"weight": s.weight, "iterations": s.iterations, "tried": s.tried} for name, s in solved.items()}
     with atomic_folder(OUT) as folder:
         for name, solution in solved.items():
@@ -48,35 +48,31 @@ def main() -> None:
         print(f"{name}: weight {solution.weight:.3g} of {len(solution.tried)} tried, {solution.iterations} iterations")
 
 
-def _solve(test: scan.Scan, study: Params) -> dict[str, poisson_map.Solution]:
+def _solve(trial: Trial, study: Params) -> dict[str, poisson_map.Solution]:
     """MAP of the dense view, the sparse view, and the dense view with the sparse one's photons."""
-    header, settings, solved = test.header, study.reconstruct_map, {}
-    cases = {"map": ("dense", 1.0), "map_sparse": ("sparse", 1.0), "map_thinned": ("dense", scan.equal_total(test))}
-    for number, (name, (view, share)) in enumerate(cases.items()):
-        if view not in test.views or share is None:
-            continue
-        counts = test.read(view) if share == 1 else scan.thinned(test, share, study.seed_of("noise"))
-        probe = (header.probe * np.float32(share**0.5)).astype(np.complex64)
-        rng = noise.stream(study.seed, "solver", number)
-        solved[name] = poisson_map.solve(counts, probe, test.positions(view), header.shape, settings, rng)
-    return solved
+    share, cases = trial.equal_total, {}
+    if "dense" in trial.views:
+        cases["map"] = trial.of("dense")
+    if "sparse" in trial.views:
+        cases["map_sparse"] = trial.of("sparse")
+    if share is not None:
+        cases["map_thinned"] = trial.thinned(share, study.seed_of("noise"))
+    streams = {name: noise.stream(study.seed, "solver", name) for name in cases}
+    return {name: poisson_map.solve(scan, study.reconstruct_map, streams[name]) for name, scan in cases.items()}
 
 
-def _half_data(test: scan.Scan, study: Params, weight: float) -> dict:
+def _half_data(trial: Trial, study: Params, weight: float) -> dict:
     """FRC between reconstructions of two halves of the photons: resolution without truth.
 
     The halves' photons are independent, the prior is not: where it outweighs the data the curve is optimistic.
     """
-    header, settings = test.header, study.reconstruct_map
-    counts, rng = test.read("dense"), noise.stream(study.seed, "solver", 10)
-    first = noise.thin(counts, 0.5, rng)
-    probe = (header.probe * np.float32(0.5**0.5)).astype(np.complex64)
-    region = comparison.scored_region([test.positions(name) for name in test.views])
+    rng = noise.stream(study.seed, "solver", "half data")
+    region = scored_region([trial.positions(name) for name in trial.views])
     objects = [
-        poisson_map.solve(half, probe, test.positions("dense"), header.shape, settings, rng, weight).obj[region]
-        for half in (first, counts - first)
+        poisson_map.solve(half, study.reconstruct_map, rng, weight).obj[region]
+        for half in trial.of("dense").split(0.5, rng)
     ]
-    return frc.half_summary(frc.ring_correlation(*objects), header.pixel_m)
+    return frc.half_summary(frc.ring_correlation(*objects), trial.scan.pixel_m)
 
 
 if __name__ == "__main__":

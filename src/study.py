@@ -32,7 +32,7 @@ def _details() -> dict:
 
 def run_benchmark(options: argparse.Namespace) -> int:
     """Train and run every arm on a family of files; write the scores as JSON."""
-    from ptychodose import benchmark  # torch takes seconds to load, which no other verb should pay
+    from ptychodose.compare import benchmark  # torch takes seconds to load, which no other verb should pay
 
     result = benchmark.run(options.data, options.family, params.load())
     write_json(options.json, result)

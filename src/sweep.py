@@ -13,9 +13,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ptychodose.compare import figures
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
+from ptychodose.formats.png import save_figure
 from ptychodose.study import machine, params, progress
 from ptychodose.study.stage import LOGS, ROOT
 from ptychodose.sweeps import design, drawings, gallery, records, tables
@@ -129,7 +129,7 @@ def draw(_: argparse.Namespace) -> int:
     )
     for name, (make, missing) in wanted.items():
         if not missing:
-            figures.save(make(), FOLDER / name)
+            save_figure(make(), FOLDER / name)
         print(FOLDER / name, f"skipped: {missing}" if missing else "drawn")
     print("next: python src/sweep.py readme --write")
     return 0

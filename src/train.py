@@ -9,21 +9,23 @@ is read here.
 
 import argparse
 import csv
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import isqrt
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ptychodose.errors import StudyError
 from ptychodose.formats import bundle
 from ptychodose.formats.atomic import atomic_folder, sha256_file, write_json
 from ptychodose.formats.h5 import read_arrays
-from ptychodose.networks import sources, training
-from ptychodose.networks.groups import Patterns
+from ptychodose.networks import training
+from ptychodose.networks.own_scan import OwnScan
+from ptychodose.networks.procedural_scans import ProceduralScans, template
+from ptychodose.networks.sources import Source
 from ptychodose.physics import lattice
 from ptychodose.scans import cxi, views
+from ptychodose.scans.scan import of_arrays
 from ptychodose.study import checkpoint, isa, params
 from ptychodose.study.checkpoint import Checkpoint
 from ptychodose.study.manifest import check_inputs, environment, write_stage_manifest
@@ -129,29 +131,27 @@ def _train(study: Params, arm_name: str, folder: Path, inputs: list[Path], kept:
     }
 
 
-def _procedural(study: Params, arm: Arm) -> tuple[sources.Source, int]:
-    """Scans like the arm's view, under the study's probe, over procedural objects; and N."""
+def _procedural(study: Params, arm: Arm) -> tuple[Source, int]:
+    """Scans like the arm's view, under the study's probe and detector, over procedural objects; and N."""
     arrays, attributes = read_arrays(PROBE, "run `dvc repro probe`")
     ratio = study.views()[str(arm.view)] or 0.0
     step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{arm.view}")
     pitch = float(attributes["diameter"]) / study.generate.nodes_per_diameter  # type: ignore[arg-type]
     seed = study.seed_of("network")
-    positions, groups = sources.template(pitch, step, arm.group_size, study.overlap.neighbours, seed)
-    probe = arrays["probe"]
+    positions, groups = template(pitch, step, arm.group_size, study.overlap.neighbours, seed)
+    planned = of_arrays(None, arrays["probe"], positions, (0, 0))
+    planned = replace(planned, background=arrays["background"], mask=arrays["mask"] == 0)
     device = training.accelerator(study.train.accelerator)
-    return sources.ProceduralScans(probe, positions, groups, study.train, seed, device), len(probe)
+    return ProceduralScans(planned, groups, study.train, seed, device), planned.size
 
 
-def _own_scan(study: Params, arm: Arm, view_path: Path) -> tuple[sources.Source, int]:
+def _own_scan(study: Params, arm: Arm, view_path: Path) -> tuple[Source, int]:
     """The study's own training scan, with a strip held out; and N."""
     view = views.read(view_path, "train", {arm.group_size})
-    with cxi.dataset(DATA) as (header, stored):
-        cxi.measured_dose(DATA, header, stored)
-        order = np.argsort(view.index)  # HDF5 reads increasing indices only
-        counts = stored[view.index[order]][np.argsort(order)]  # (n, N, N)
+    with cxi.dataset(DATA) as whole:
+        scan = whole.select(view.index).copy()
     device = training.accelerator(study.train.accelerator)
-    patterns = Patterns(counts, header.positions[view.index], header.probe, header.dose_measured, device=device)
-    return sources.OwnScan(patterns, view.groups[arm.group_size], study.train), len(header.probe)
+    return OwnScan(scan, view.groups[arm.group_size], study.train, device), scan.size
 
 
 def _announce(document: dict) -> None:

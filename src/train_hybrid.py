@@ -11,7 +11,9 @@ import torch
 
 from ptychodose.formats import bundle
 from ptychodose.formats.atomic import atomic_folder, write_json
+from ptychodose.physics import noise
 from ptychodose.refine import hybrid_bundle, hybrid_training, transfer
+from ptychodose.scans import base
 from ptychodose.study import checkpoint, params
 from ptychodose.study.checkpoint import Checkpoint
 from ptychodose.study.manifest import environment
@@ -31,6 +33,7 @@ def main() -> None:
     kept = Checkpoint("train_hybrid", checkpoint.key([], code, parameters), CHECKPOINT_SECONDS)
     net, history = hybrid_training.train(settings, study.reconstruct_map, checkpoint=kept)
     net.eval()
+    plate = base.load(study.generate, noise.stream(0, "object")).probe[0]
     with atomic_folder(out.parent) as folder:
         meta = {"architecture": net.spec, "training": asdict(settings), "start": asdict(study.reconstruct_map)}
         weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
@@ -42,7 +45,7 @@ def main() -> None:
         result = {"bundle_path": out.as_posix(), "bundle_sha256": sha256, "bundle_size_bytes": size}
         job = {"arm": "hybrid", "status": "success", **meta, "result": result}
         write_json(folder / hybrid_bundle.MANIFEST, {"jobs": [job], "skipped": []})
-        write_json(folder / "unseen.json", transfer.compare(net, study.reconstruct_map))
+        write_json(folder / "unseen.json", transfer.compare(net, study.reconstruct_map, plate))
     kept.clear()
     print(f"bundle: {out} ({size} bytes)\nSHA256: {sha256}\nnext: git add {out.parent} && dvc repro compare")
 

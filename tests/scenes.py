@@ -1,58 +1,65 @@
 """A small simulated scan and what is made of it, shared by the tests of training, networks and reconstructors."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
-from ptychodose.networks import sources
-from ptychodose.networks.groups import Patterns
-from ptychodose.physics import lattice, noise, probes, simulate, textures
-from ptychodose.scans import cxi, scan, views
+from ptychodose.networks.own_scan import OwnScan
+from ptychodose.networks.procedural_scans import ProceduralScans, template
+from ptychodose.physics import lattice, noise, simulate, textures
+from ptychodose.scans import base, views
 from ptychodose.scans.groups import neighbour_groups
+from ptychodose.scans.scan import Nodes, Scan, of_arrays
+from ptychodose.scans.trial import Trial
 from ptychodose.study import params
 from ptychodose.study.settings import Train
+from sandbox import ROOT
+
+GEOMETRY = base.geometry(params.load(ROOT / "params.yaml").generate)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """obj (H, W), probe (N, N) in photons, positions (n, 2), scan ids (n,), counts (n, N, N)."""
+    """A scan and its true object (H, W)."""
 
+    scan: Scan
     obj: np.ndarray
-    probe: np.ndarray
-    positions: np.ndarray
-    scans: np.ndarray
-    counts: np.ndarray
+
+    @property
+    def groups_of(self):
+        return np.zeros(len(self.scan), np.int32)
 
     def groups(self, size, seed=1):
-        return neighbour_groups(self.positions, self.scans, size, 7, noise.stream(seed, "views"))
+        rng = noise.stream(seed, "views")
+        return neighbour_groups(self.scan.positions, self.groups_of, size, 7, rng)
 
-    def patterns(self):
-        return Patterns(self.counts, self.positions, self.probe, self.counts.sum() / len(self.counts))
-
-    def whole(self, *built):
+    def trial(self, *built):
         """The scan as the stages see it, with the views `built`: dense is all of it, sparse every sixth pattern."""
-        index = {"dense": np.arange(len(self.positions)), "sparse": np.arange(len(self.positions))[::6]}
-        dose = self.counts.sum() / len(self.counts)
-        header = cxi.Header(
-            self.positions, np.zeros((len(self.positions), 2), np.int32), self.probe, np.zeros((64, 64), np.uint32),
-            8800.0, 1.0, 172e-6, 7.2, 24.0, self.obj.shape, dose, dose,
-        )  # fmt: skip
-        made = {name: views.View(index[name], self.scans[index[name]], {4: self.groups(4)}) for name in built}
-        return scan.Scan(header, self.counts, made)
+        index = {"dense": np.arange(len(self.scan)), "sparse": np.arange(len(self.scan))[::6]}
+        made = {name: views.View(index[name], self.groups_of[index[name]], {4: self.groups(4)}) for name in built}
+        return Trial(self.scan, made)
 
 
-def zone_plate(defocus_m=60.5e-6):
-    """The default study's probe (64, 64), unit energy."""
-    return probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, defocus_m, 0.7).astype(np.complex64)
+@cache
+def zone_plate(size=64):
+    """The default study's probe (64, 64), unit energy: its numbers stand in the recipe alone."""
+    generate = replace(params.load(ROOT / "params.yaml").generate, base=str(ROOT / "data/base/synthetic.yaml"))
+    recipe = base.load(generate, noise.stream(0, "object"))
+    assert recipe.probe.shape == (1, size, size)
+    return recipe.probe[0]
 
 
-def scene(dose=1e4, seed=0, contrast=0.55):
+def scene(dose=1e4, seed=0, contrast=0.55, background=0.0, mask=None):
+    """A zone-plate scan of 88 patterns; `background` counts per detector pixel, `mask` (64, 64) of good pixels."""
     obj = textures.synthetic_object((150, 122), contrast, 0.12, noise.stream(seed, "object")).astype(np.complex64)
     raster = lattice.finest_scan((32.0, 118.0), (32.0, 90.0), 7.2, noise.stream(seed, "jitter/train"))
-    probe = simulate.scale_to_dose(obj, zone_plate(), raster.positions, dose)
-    rate = simulate.expected_counts(obj, probe, raster.positions)
-    counts = noise.draw_counts(rate, noise.stream(seed, "noise/train"))
-    return Scene(obj, probe, raster.positions, np.zeros(len(counts), np.int32), counts)
+    probe = simulate.scale_to_dose(obj, zone_plate()[None], raster.positions, dose)
+    scan = of_arrays(None, probe, raster.positions, obj.shape)
+    scan = replace(scan, background=np.full((64, 64), float(background)), dose=dose, geometry=GEOMETRY,
+                   mask=scan.mask if mask is None else mask, nodes=Nodes(raster.nodes, 7.2))  # fmt: skip
+    counts = noise.draw_counts(scan.expected(obj), noise.stream(seed, "noise/train"))
+    return Scene(replace(scan, counts=counts), obj)
 
 
 def tiny(**changes) -> Train:
@@ -63,10 +70,11 @@ def tiny(**changes) -> Train:
 
 def own(s, size, **changes):
     """A measured scan to learn from, by groups of `size`."""
-    return sources.OwnScan(s.patterns(), s.groups(size), tiny(**{"heldout": 0.3, **changes}))
+    return OwnScan(s.scan, s.groups(size), tiny(**{"heldout": 0.3, **changes}))
 
 
 def procedural(size, seed=1, **changes):
     """Procedural scans to learn from, like a view of stride 3, by groups of `size`."""
-    positions, groups = sources.template(2.4, 3, size, 7, seed)
-    return sources.ProceduralScans(zone_plate(), positions, groups, tiny(**{"objects": 6, **changes}), seed)
+    positions, groups = template(2.4, 3, size, 7, seed)
+    planned = of_arrays(None, zone_plate(), positions, (0, 0))
+    return ProceduralScans(planned, groups, tiny(**{"objects": 6, **changes}), seed)

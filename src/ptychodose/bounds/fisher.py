@@ -1,6 +1,6 @@
 """Fisher information of an object in far-field Poisson counts, and the Cramér-Rao bound it sets.
 
-Known probe, known positions, coherent light; the parameters of n pixels are their n log-amplitudes a, then their n
+Known probe, positions, background and mask; the parameters of n pixels are their n log-amplitudes a, then their n
 phases phi (rad), O = exp(a + i phi), row by row. Pixels outside the crop count as known. That fixes the global phase
 and flatters the pixels near the rim, so a crop is reported on a centred region of interest only. The bound holds for
 unbiased estimates and is local: the information is taken at the true object. Where nearly all detector pixels expect
@@ -15,43 +15,44 @@ from scipy.signal.windows import tukey
 
 from ptychodose.errors import StudyError
 from ptychodose.physics import simulate
+from ptychodose.scans.scan import Scan
 from ptychodose.score import frc
 
 Crop = tuple[slice, slice]
 
 
 def information(
-    obj: NDArray[np.complex64],
-    probe: NDArray[np.complex64],
-    positions: NDArray[np.float64],
-    crop: Crop,
-    background: float = 0.0,
+    scan: Scan, obj: NDArray[np.complex64], crop: Crop, index: NDArray[np.int64] | slice = slice(None)
 ) -> NDArray[np.float64]:
-    """Fisher information (2 n, 2 n) of the n pixels of `crop`, summed over the patterns at `positions` (m, 2) px.
+    """Fisher information (2 n, 2 n) of the n pixels of `crop` in the patterns `index` of a (planned) scan.
 
-    obj (H, W); probe (N, N) in root photons; `background` = known expected counts b per detector pixel. With
-    psi = P O, Psi = F psi (theta = arg Psi), lam = |Psi|^2 + b, w = |Psi|^2 / lam and
-    B_qr = exp(-i theta_q) sqrt(w_q) F_qr psi_r, a pattern gives 4 [Re B, Re iB]^T [Re B, Re iB]: the information
-    sum_q (d lam_q)^2 / lam_q of Poisson counts (Kay, Estimation Theory, 1993, ch. 3; for ptychography Wei et al.,
-    arXiv:2003.05475). B^H B is a Toeplitz and B^T B a Hankel matrix between psi and psi, so one FFT per pattern
-    replaces the product. Without background the result is proportional to the dose.
+    obj (H, W) the truth. With psi_m = P_m O, Psi_m = F psi_m, lam = sum_m |Psi_m|^2 + background, a good detector
+    pixel q of a pattern gives (d lam_q)^2 / lam_q (Kay, Estimation Theory, 1993, ch. 3; for ptychography Wei et al.,
+    arXiv:2003.05475), d lam_q = 2 Re sum_m conj(Psi_mq) F_qr psi_mr d(a_r + i phi_r). With
+    c_qr = sum_m conj(Psi_mq) F_qr psi_mr / sqrt(lam_q) that is 4 [Re c, -Im c]^T [Re c, -Im c]; c^H c is a Toeplitz
+    and c^T c a Hankel matrix between the waves of two modes, so one FFT per pair of modes replaces the product.
+    Without background the result is proportional to the dose.
     """
-    size, shape = len(probe), tuple(part.stop - part.start for part in crop)
+    size, shape = scan.size, tuple(part.stop - part.start for part in crop)
     toeplitz, hankel = (np.zeros(shape * 2, np.complex128) for _ in range(2))  # (h, w, h, w) each
-    spectrum = simulate.probe_spectrum(probe)
+    spectrum, positions = simulate.probe_spectrum(scan.probe), scan.positions[index]
+    mask, background = (fft.ifftshift(image) for image in (scan.mask, scan.background))
     corners = np.rint(positions).astype(np.int64) - size // 2 - [part.start for part in crop]
     low, high = np.maximum(corners, 0), np.minimum(corners + size, shape)
     for k in np.flatnonzero((low < high).all(1)):
-        psi = simulate.exit_waves(obj, spectrum, positions[k : k + 1])[0]
+        psi = simulate.exit_waves(obj, spectrum, positions[k : k + 1])[0]  # (M, N, N)
         far = fft.fft2(psi, norm="ortho")
-        power = far.real**2 + far.imag**2
-        rate = np.maximum(power + background, np.finfo(float).tiny)
+        rate = (far.real**2 + far.imag**2).sum(0) + background
+        weight = mask / np.maximum(rate, np.finfo(float).tiny)
         place = tuple(slice(*ends) for ends in zip(low[k], high[k], strict=True))
         start = low[k] - corners[k]
-        part = psi[tuple(slice(s, s + p.stop - p.start) for s, p in zip(start, place, strict=True))]
-        _add_products(hankel[place * 2], part, part, _table(far.conj() ** 2 / rate, 2 * start, part.shape))
-        lags = _table(power / rate, 1 - np.array(part.shape), part.shape)[::-1, ::-1]
-        _add_products(toeplitz[place * 2], part.conj(), part, lags)
+        parts = psi[:, *(slice(s, s + p.stop - p.start) for s, p in zip(start, place, strict=True))]
+        extent = parts.shape[1:]
+        for m, n in np.ndindex(len(psi), len(psi)):
+            both_ways = _table(far[m].conj() * far[n].conj() * weight, 2 * start, extent)
+            _add_products(hankel[place * 2], parts[m], parts[n], both_ways)
+            lags = _table(far[m] * far[n].conj() * weight, 1 - np.array(extent), extent)[::-1, ::-1]
+            _add_products(toeplitz[place * 2], parts[m].conj(), parts[n], lags)
     g, h = (kind.reshape(2 * [shape[0] * shape[1]]) for kind in (toeplitz, hankel))
     cross = 2 * (g - h).imag  # phases in rows, log-amplitudes in columns
     return np.block([[2 * (g + h).real, cross.T], [cross, 2 * (g - h).real]])

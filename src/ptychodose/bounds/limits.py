@@ -7,10 +7,11 @@ no more; a method that also knows about edges, or learned the family of objects,
 local (the information is taken at the truth): single patterns and very low doses can do much worse.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import fft
 from scipy.signal.windows import tukey
@@ -18,13 +19,15 @@ from scipy.signal.windows import tukey
 from ptychodose.bounds import fisher
 from ptychodose.bounds.fisher import Crop
 from ptychodose.errors import StudyError
-from ptychodose.physics import overlap, simulate
+from ptychodose.physics import forward, overlap, simulate
+from ptychodose.scans import tensors
+from ptychodose.scans.scan import Scan
 from ptychodose.score import frc
 
 DOSES = (1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)  # of the Bayesian curve, photons per pattern
 GROUP_DOSES = (1e3, 1e4, 1e5)  # of the ratio between group sizes
 LEAST = 8  # px: a smaller region has no spectrum to speak of
-LIT = 0.01  # pixels with less than this share of a group's brightest pixel count as known
+KNOWN = 0.01  # pixels with less than this share of a group's brightest pixel count as known
 MOST = 3000  # px lit by a group, beyond which 20 GB of memory and minutes would be needed
 DIM = 1e-3  # amplitudes below this are taken as this in the logarithm
 WHITE = 1e-8  # least prior variance per Fourier mode: keeps a flat amplitude's prior invertible
@@ -58,10 +61,11 @@ class Prior:
 
 @dataclass(frozen=True)
 class Known:
-    """What the bounds take as given: obj (H, W) the truth, probe (N, N) scaled to a dose of 1 photon, the prior."""
+    """What the bounds take as given: obj (H, W) the truth, the planned `scan` at a dose of 1 photon (its background
+    and mask are those of the detector, whatever the dose), the prior."""
 
     obj: NDArray[np.complex64]
-    probe: NDArray[np.complex64]
+    scan: Scan
     prior: Prior
 
 
@@ -114,98 +118,122 @@ def middle(region: Crop, size: int, margin: int) -> Crop:
     return slice(starts[0], starts[0] + size), slice(starts[1], starts[1] + size)
 
 
-def of_view(known: Known, positions: NDArray[np.float64], crop: Crop, margin: int) -> dict[str, object]:
-    """Limits of a scan, JSON-able: `crb` at dose 1, `bayes` over DOSES (photons per pattern), `frc` per ring.
+def informations(
+    known: Known, crop: Crop, doses: Sequence[float], index: NDArray[np.int64]
+) -> Iterator[NDArray[np.float64]]:
+    """Fisher information (2 n, 2 n) of `crop` in patterns `index` at each dose, photons per pattern. Without
+    background they are multiples of one matrix; the background is the detector's and does not grow with the dose."""
+    scan = known.scan
+    unit = None if scan.background.any() else fisher.information(scan, known.obj, crop, index)
+    for dose in doses:
+        if unit is None:
+            probe = (scan.probe * np.float32(dose**0.5)).astype(np.complex64)
+            yield fisher.information(replace(scan, probe=probe), known.obj, crop, index)
+        else:
+            yield dose * unit
 
-    positions (m, 2) px of one complete scan. Reported on the pixels of the square `crop` at least `margin` px from
-    its rim. The errors of `crb` fall as 1 / sqrt(dose), `ssnr_per_dose` grows as the dose (limit lines:
-    `fisher.frc_with_truth`, `fisher.frc_of_halves`). The posterior mean has an FRC with the truth of
-    sqrt(1 - posterior / prior error): `bayes_with_truth`, a line per dose. Raises StudyError when the scan leaves
-    pixels undetermined.
+
+def of_view(known: Known, index: NDArray[np.int64], crop: Crop, margin: int) -> dict[str, object]:
+    """Limits of the patterns `index` (m,), one complete scan, over DOSES (photons per pattern), JSON-able: errors
+    without bias (`crb`) and with the prior (`bayes`), `frc` per dose and ring.
+
+    Reported on the pixels of the square `crop` at least `margin` px from its rim. Without background the errors of
+    `crb` fall as 1 / sqrt(dose) and `ssnr` grows as the dose (limit lines: `fisher.frc_with_truth`). The posterior
+    mean has an FRC with the truth of sqrt(1 - posterior / prior error): `bayes_with_truth`, a line per dose. Raises
+    StudyError when the scan leaves pixels undetermined.
     """
     size = crop[0].stop - crop[0].start
     pixels, inner = np.indices((size, size)).reshape(2, -1).T, fisher.centre((size, size), margin)
     keep = fisher.both(inner, len(pixels))
     image = known.obj[crop].ravel()[inner].reshape(2 * [size - 2 * margin]).astype(np.complex128)
-    matrix = fisher.put_last(fisher.information(known.obj, known.probe, positions, crop), keep)
     precision = fisher.put_last(known.prior.precision(pixels), keep)
-    bound = fisher.trailing_covariance(matrix.copy(), len(keep))
-    crb = fisher.errors(bound.diagonal(), image.ravel())
     frequency, signal = fisher.ring_signal(image)
     expected = fisher.ring_noise(known.prior.covariance(pixels[inner]), image)
-    rows, lines = [], []
-    for dose in DOSES:
-        posterior = fisher.trailing_covariance(dose * matrix + precision, len(keep))
-        rows.append(fisher.errors(posterior.diagonal(), image.ravel()))
-        lines.append(rounded(np.sqrt(np.maximum(1 - fisher.ring_noise(posterior, image) / expected, 0))))
+    bounds: list[NDArray[np.float64]] = []
+    posteriors: list[NDArray[np.float64]] = []
+    for dose, matrix in zip(DOSES, informations(known, crop, DOSES, index), strict=True):
+        matrix = fisher.put_last(matrix, keep)
+        if bounds and not known.scan.background.any():
+            bounds.append(bounds[0] * (DOSES[0] / dose))
+        else:
+            bounds.append(fisher.trailing_covariance(matrix.copy(), len(keep)))
+        posteriors.append(fisher.trailing_covariance(matrix + precision, len(keep)))
+    shares = [np.maximum(1 - fisher.ring_noise(found, image) / expected, 0) for found in posteriors]
     return {
-        "crb": {key: rounded(value) for key, value in crb.items()},
-        "bayes": {"dose": list(DOSES), **{key: [rounded(row[key]) for row in rows] for key in rows[0]}},
+        "crb": _errors(bounds, image),
+        "bayes": _errors(posteriors, image),
         "frc": {
+            "dose": list(DOSES),
             "frequency": rounded(frequency),
-            "ssnr_per_dose": rounded(signal / fisher.ring_noise(bound, image)),
-            "bayes_with_truth": lines,
+            "ssnr": [rounded(signal / fisher.ring_noise(found, image)) for found in bounds],
+            "bayes_with_truth": [rounded(np.sqrt(share)) for share in shares],
         },
     }
 
 
-def photons(known: Known, positions: NDArray[np.float64], step: float) -> dict[str, object]:
-    """n-bar at a dose of 1 and alpha (see `measures`) of a scan (m, 2) with `step` px."""
-    total = float(simulate.transmitted(known.obj, known.probe, positions).sum())
+def _errors(covariances: list[NDArray[np.float64]], image: NDArray[np.complex128]) -> dict[str, list[float]]:
+    """Errors (see fisher.errors) of the pixels of an image (h, w) by dose."""
+    rows = [fisher.errors(found.diagonal(), image.ravel()) for found in covariances]
+    return {"dose": list(DOSES), **{key: [float(f"{row[key]:.5e}") for row in rows] for key in rows[0]}}
+
+
+def photons(known: Known, index: NDArray[np.int64], step: float) -> dict[str, object]:
+    """n-bar at a dose of 1, in good pixels, and alpha (see `overlap`) of patterns `index` (m,) with `step` px."""
+    scan = known.scan
+    total = sum(float((scan.expected(known.obj, index[part]) - scan.background)[:, scan.mask].sum())
+                for part in simulate.blocks(len(index)))  # fmt: skip
     return {
-        "photons_per_pixel_per_dose": rounded(overlap.photons_per_pixel(total, len(positions), step)),
-        "alpha": rounded(overlap.sampling_ratio(len(known.probe), step)),
+        "photons_per_pixel_per_dose": rounded(overlap.photons_per_pixel(total, len(index), step)),
+        "alpha": rounded(overlap.sampling_ratio(scan.size, step)),
     }
 
 
-def lit_pixels(known: Known, positions: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pixels (n, 2), y then x, that patterns at `positions` (C, 2) light (see LIT), and their photons (n,)."""
-    light = illumination(known.probe, positions, known.obj.shape)
-    lit = np.argwhere(light > LIT * light.max())
+def lit_pixels(known: Known, members: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pixels (n, 2), y then x, that the patterns `members` (C,) light (see KNOWN), and their photons (n,)."""
+    corners, offsets = tensors.corners_of(known.scan, members[None])
+    probes = forward.shift_probe(torch.as_tensor(known.scan.probe.astype(np.complex128)), offsets[:, :, None])
+    light = forward.illumination(corners, probes, known.scan.shape)[0].numpy()
+    lit = np.argwhere(light > KNOWN * light.max())
     return lit, light[tuple(lit.T)]
 
 
-def of_group(known: Known, positions: NDArray[np.float64], doses: Sequence[float]) -> NDArray[np.float64]:
-    """Bayesian NRMSE (d,) at each of `doses` of what a group of C patterns at `positions` (C, 2) px shows.
+def of_group(known: Known, members: NDArray[np.int64], doses: Sequence[float]) -> NDArray[np.float64]:
+    """Bayesian NRMSE (d,) at each of `doses` of what a group of the C patterns `members` (C,) shows.
 
     Over the pixels the group lights, weighted by its photons, without the group's own global phase (the weighted
     mean, which no diffraction pattern tells); pixels beyond count as known.
     """
-    lit, weights = lit_pixels(known, positions)
+    lit, weights = lit_pixels(known, members)
     low, high = lit.min(0), lit.max(0) + 1
     crop = slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
     inside = np.ravel_multi_index(tuple((lit - low).T), tuple(high - low))
     chosen = fisher.both(inside, int(np.prod(high - low)))
-    matrix = fisher.information(known.obj, known.probe, positions, crop).take(chosen, axis=0).take(chosen, axis=1)
     precision = known.prior.precision(lit)
     found = known.obj[tuple(lit.T)].astype(np.complex128)
     share = weights * (found.real**2 + found.imag**2)
     share /= share.sum()
     made = []
-    for dose in doses:
-        root = fisher.inverse_root(dose * matrix + precision)  # R, posterior covariance R^T R
+    for matrix in informations(known, crop, doses, members):
+        root = fisher.inverse_root(matrix.take(chosen, axis=0).take(chosen, axis=1) + precision)  # covariance R^T R
         variance = np.einsum("ij,ij->j", root, root)
         common = ((root[:, len(lit) :] @ share) ** 2).sum()
         made.append(np.sqrt(fisher.errors(variance, found, weights)["nrmse"] ** 2 - common))
     return np.array(made)
 
 
-def ratio(
-    known: Known, positions: NDArray[np.float64], groups: NDArray[np.int64], wanted: int, crop: Crop
-) -> dict[str, object] | None:
+def ratio(known: Known, groups: NDArray[np.int64], wanted: int, crop: Crop) -> dict[str, object] | None:
     """Errors of groups and of their anchors alone, averaged over the `wanted` groups nearest to the crop's centre.
 
-    groups (n, C) of the scan at `positions` (m, 2) px. Keys: dose (GROUP_DOSES), c1 and c<C>, and the quotient
+    groups (n, C) of the patterns of `known.scan`. Keys: dose (GROUP_DOSES), c1 and c<C>, and the quotient
     c<C> / c1 as dense_over_baseline. None when a group lights more than MOST pixels: the matrices get too large.
     """
     target = [(part.start + part.stop - 1) / 2 for part in crop]
-    distance = ((positions[groups].mean(1) - target) ** 2).sum(1)
+    distance = ((known.scan.positions[groups].mean(1) - target) ** 2).sum(1)
     near = groups[np.argsort(distance, kind="stable")[:wanted]]
-    if max(len(lit_pixels(known, positions[members])[0]) for members in near) > MOST:
+    if max(len(lit_pixels(known, members)[0]) for members in near) > MOST:
         return None
     alone, together = (
-        np.mean([of_group(known, positions[members], GROUP_DOSES) for members in kept], axis=0)
-        for kept in (near[:, :1], near)
+        np.mean([of_group(known, members, GROUP_DOSES) for members in kept], axis=0) for kept in (near[:, :1], near)
     )
     return {
         "dose": list(GROUP_DOSES),
@@ -214,17 +242,6 @@ def ratio(
         f"c{groups.shape[1]}": rounded(together),
         "dense_over_baseline": rounded(together / alone),
     }
-
-
-def illumination(
-    probe: NDArray[np.complex64], positions: NDArray[np.float64], shape: tuple[int, ...]
-) -> NDArray[np.float64]:
-    """Photons per pixel (H, W) that patterns at `positions` (m, 2) px would bring an empty object."""
-    light, corners = np.zeros(shape), np.rint(positions).astype(np.int64) - len(probe) // 2
-    waves = simulate.exit_waves(np.ones(shape, np.complex64), simulate.probe_spectrum(probe), positions)
-    for (y, x), wave in zip(corners, waves, strict=True):
-        light[y : y + len(probe), x : x + len(probe)] += wave.real**2 + wave.imag**2
-    return light
 
 
 def rounded(value: float | NDArray[np.float64]) -> float | list[float]:

@@ -1,1 +1,1 @@
-"""Every reconstructor side by side: registry, rows, pictures, answer."""
+"""Reconstructions side by side: pictures, the answer, files from elsewhere."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from ptychodose.bounds.lines import at_dose
 
 
 def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
@@ -16,21 +16,22 @@ def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
             lost = arm != "flat" and row["nrmse"] >= headline["flat"]["nrmse"]
             remark = "  NOT better than the flat object" if lost else ""
             lines.append(f"{arm:14} {row['nrmse']:7.3f} {row['phase_ssim']:11.3f} {row['frc50']:21.2f}{remark}")
-    return "\n".join(lines + _limits(headline, details.get("limit") or {}, headline["dose_measured"]))
+    return "\n".join(lines + _limits(headline, details.get("limit") or {}, dose))
 
 
 def _limits(headline: Mapping[str, Any], limit: Mapping[str, Any], dose: float) -> list[str]:
-    """The bounds of each view, interpolated on log axes, and the ratios."""
+    """The bounds of each view at the dose, and the ratios; "not computed" outside the doses they were computed at."""
     lines = []
     for view, row in limit.get("views", {}).items():
-        bayes = np.exp(np.interp(np.log(dose), np.log(row["bayes"]["dose"]), np.log(row["bayes"]["nrmse"])))
-        unbiased = row["crb"]["nrmse"] / dose**0.5
-        lines.append(f"limit, {view:7} {bayes:7.3f} with a Gaussian prior, {unbiased:.3f} without (Cramér–Rao)")
+        bayes, unbiased = (_text(at_dose(row[kind], dose)) for kind in ("bayes", "crb"))
+        lines.append(f"limit, {view:7} {bayes} with a Gaussian prior, {unbiased} without (Cramér–Rao)")
     ratio = limit.get("ratio")
     if ratio and {"dense", "baseline"} <= set(headline):
-        theory = np.interp(np.log(dose), np.log(ratio["dose"]), ratio["dense_over_baseline"])
+        theory = _text(at_dose(ratio, dose, "dense_over_baseline"), 2)
         measured = headline["dense"]["nrmse"] / headline["baseline"]["nrmse"]
-        lines.append(
-            f"dense : baseline {measured:.2f} measured, {theory:.2f} by the bounds of groups and single patterns"
-        )
+        lines.append(f"dense : baseline {measured:.2f} measured, {theory} by the bounds of groups and single patterns")
     return lines
+
+
+def _text(value: float | None, digits: int = 3) -> str:
+    return "not computed" if value is None else f"{value:.{digits}f}"

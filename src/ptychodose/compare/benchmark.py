@@ -7,7 +7,7 @@ MAP and hybrid need no training. The test file's `objectGuess` is used for scori
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from ptychodose.compare import reconstructors
 from ptychodose.errors import StudyError
 from ptychodose.formats import npz
-from ptychodose.networks import predict, sources, training
-from ptychodose.networks.groups import Patterns
+from ptychodose.networks import predict, training
+from ptychodose.networks.procedural_scans import ProceduralScans
 from ptychodose.physics import noise
+from ptychodose.reconstruct import reconstructors
 from ptychodose.scans.groups import covering, neighbour_groups
-from ptychodose.score import comparison, scoring
+from ptychodose.scans.scan import Scan, of_arrays
+from ptychodose.score import scoring
+from ptychodose.score.region import Region, scored_region
 from ptychodose.study.settings import Params, Train
 
 KEYS = ("counts", "diffraction", "xcoords", "ycoords", "probeGuess", "objectGuess")
+DETECTOR = ("background", "mask")  # optional: counts per pixel and pattern, a number or (N, N); (N, N), True = good
 MAX_BYTES = 2**33  # of one array
 NETWORKS = {"baseline": 1, "dense": 4}  # C by arm
 
 
-@dataclass(frozen=True)
-class Measured:
-    """counts (n, N, N) photons, centred; positions (n, 2) px, y then x; probe (N, N) in photons; obj (H, W)."""
-
-    counts: NDArray[np.int64]
-    positions: NDArray[np.float64]
-    probe: NDArray[np.complex64]
-    obj: NDArray[np.complex64]
-
-
-def read(path: Path) -> Measured:
-    """One file of the workload: `counts`, or `diffraction` = sqrt(counts); other keys are ignored.
+def read(path: Path) -> tuple[Scan, NDArray[np.complex64]]:
+    """The scan and the true object (H, W) of one file of the workload: `counts`, or `diffraction` = sqrt(counts),
+    with background and mask where the file has them; other keys are ignored. The probe may have modes.
 
     Raises StudyError naming file and key for anything missing, of wrong shape, negative or not finite.
     """
@@ -57,22 +51,36 @@ def read(path: Path) -> Measured:
         if values.dtype.kind not in kinds or not np.isfinite(values).all():
             raise StudyError(f"{path}: {key} is {values.dtype} or not finite; save plain finite numbers")
     counts, probe, obj = arrays[measured], arrays["probeGuess"], arrays["objectGuess"]
-    if counts.ndim != 3 or probe.shape != counts.shape[1:] or probe.shape[0] != probe.shape[-1] or obj.ndim != 2:
+    fits = probe.ndim in (2, 3) and probe.shape[-2:] == counts.shape[1:] and probe.shape[-1] == probe.shape[-2]
+    if counts.ndim != 3 or not fits or obj.ndim != 2:
         raise StudyError(
             f"{path}: counts {counts.shape}, probeGuess {probe.shape} and objectGuess {obj.shape} disagree"
         )
     if not len(counts) or any(arrays[key].shape != counts.shape[:1] for key in ("xcoords", "ycoords")):
         raise StudyError(f"{path}: xcoords, ycoords are not a number for each of {len(counts)} patterns")
     positions = np.stack([arrays["ycoords"], arrays["xcoords"]], -1).astype(np.float64)
-    corners = np.rint(positions) - len(probe) // 2
-    if (corners < 0).any() or (corners + len(probe) > obj.shape).any():
+    corners = np.rint(positions) - probe.shape[-1] // 2
+    if (corners < 0).any() or (corners + probe.shape[-1] > obj.shape).any():
         raise StudyError(f"{path}: xcoords, ycoords are not the centres of {len(counts)} patches inside {obj.shape} px")
     photons = counts.astype(np.float64)
     if (photons < 0).any():
         raise StudyError(f"{path}: negative {measured}; save detected photons")
     if measured == "diffraction":
         photons = photons**2
-    return Measured(np.rint(photons).astype(np.int64), positions, probe.astype(np.complex64), obj.astype(np.complex64))
+    scan = of_arrays(np.rint(photons).astype(np.int64), probe.astype(np.complex64), positions, obj.shape)
+    return replace(scan, **_detector(path, scan.size)), obj.astype(np.complex64)
+
+
+def _detector(path: Path, size: int) -> dict[str, Any]:
+    """Background (N, N) and mask (N, N) of a file, as far as it has them."""
+    made: dict[str, Any] = {}
+    for key, found in npz.read(path, DETECTOR, MAX_BYTES, "benchmark").items():
+        values: Any = found
+        kinds, shapes = ("uif", ((), (size, size))) if key == "background" else ("b", ((size, size),))
+        if values.dtype.kind not in kinds or values.shape not in shapes or not (values >= 0).all() or not values.size:
+            raise StudyError(f"{path}: {key} is {values.dtype} {values.shape}; save counts or True = good, (N, N)")
+        made[key] = np.broadcast_to(values, (size, size)).astype(np.float64 if key == "background" else bool)
+    return made
 
 
 def doses(folder: Path, family: str) -> list[str]:
@@ -91,7 +99,7 @@ def doses(folder: Path, family: str) -> list[str]:
 def run(folder: Path, family: str, params: Params) -> dict[str, dict[str, dict[str, Any]]]:
     """{dose: {arm: {nrmse, phase_ssim, …, seconds}}}; seconds are CPU seconds, training (once for all doses) apart."""
     found = doses(folder, family)
-    first = read(folder / f"{family}_d{found[0]}_train.npz")
+    first, _ = read(folder / f"{family}_d{found[0]}_train.npz")
     settings = replace(
         params.train,
         dose_low=min(params.train.dose_low, 0.5 * float(found[0])),
@@ -101,55 +109,52 @@ def run(folder: Path, family: str, params: Params) -> dict[str, dict[str, dict[s
     result = {}
     for dose in found:
         print(f"benchmark: {family}, {dose} photons per pattern", flush=True)
-        result[dose] = _rows(read(folder / f"{family}_d{dose}_test.npz"), trained, params)
+        result[dose] = _rows(*read(folder / f"{family}_d{dose}_test.npz"), trained, params)
     return result
 
 
-def _train(data: Measured, size: int, settings: Train, params: Params) -> tuple[nn.Module, float]:
+def _train(scan: Scan, size: int, settings: Train, params: Params) -> tuple[nn.Module, float]:
     """The network for groups of `size`, and its CPU seconds."""
     started, seed = time.process_time(), params.seed_of("network")
-    probe = (data.probe / np.sqrt((np.abs(data.probe.astype(np.complex128)) ** 2).sum())).astype(np.complex64)
-    groups = _groups(data.positions, size, params)
-    source = sources.ProceduralScans(probe, data.positions, groups, settings, seed)
+    planned = replace(scan, probe=(scan.probe / np.sqrt(scan.incident)).astype(np.complex64), counts=None)
+    source = ProceduralScans(planned, _groups(scan, size, params), settings, seed)
     trained = training.train(source, training.architecture(settings), settings, seed)
     return trained.network, time.process_time() - started
 
 
-def _groups(positions: NDArray[np.float64], size: int, params: Params) -> NDArray[np.int64]:
-    neighbours = min(max(params.overlap.neighbours, size), len(positions))
-    return neighbour_groups(
-        positions, np.zeros(len(positions), np.int32), size, neighbours, noise.stream(params.seed, "views")
-    )
+def _groups(scan: Scan, size: int, params: Params) -> NDArray[np.int64]:
+    neighbours = min(max(params.overlap.neighbours, size), len(scan))
+    rng = noise.stream(params.seed, "views")
+    return neighbour_groups(scan.positions, np.zeros(len(scan), np.int32), size, neighbours, rng)
 
 
-def _rows(data: Measured, trained: Mapping[str, tuple[nn.Module, float]], params: Params) -> dict[str, dict[str, Any]]:
+def _rows(
+    scan: Scan, truth: NDArray[np.complex64], trained: Mapping[str, tuple[nn.Module, float]], params: Params
+) -> dict[str, dict[str, Any]]:
     """All arms on one test file."""
-    dose, shape = float(data.counts.sum()) / len(data.counts), (data.obj.shape[0], data.obj.shape[1])
-    patterns = Patterns(data.counts, data.positions, data.probe, dose)
-    region = comparison.scored_region([data.positions])
-    rows = {"flat": _row(np.full(shape, patterns.start, np.complex64), data, region, 0.0, 0.0)}
+    region = scored_region([scan.positions])
+    rows = {"flat": _row(scan.flat(), truth, region, 0.0, 0.0)}
     for name, (net, train_seconds) in trained.items():
         started = time.process_time()
-        groups = covering(_groups(data.positions, NETWORKS[name], params))
-        block = params.compare.block_groups
-        obj, _ = predict.reconstruct(predict.by_network(net), patterns, groups, shape, block)
-        rows[name] = _row(obj, data, region, time.process_time() - started, train_seconds)
+        groups = covering(_groups(scan, NETWORKS[name], params))
+        obj, _ = predict.reconstruct(predict.by_network(net), scan, groups, params.compare.block_groups)
+        rows[name] = _row(obj, truth, region, time.process_time() - started, train_seconds)
     objects: dict[str, NDArray[np.complex64]] = {}
-    for number, name in enumerate(reconstructors.REGISTRY):
-        started, rng = time.process_time(), noise.stream(params.seed, "solver", number)
-        objects[name] = reconstructors.run(name, data.counts, data.probe, data.positions, shape, params, rng, objects)
+    for name, entry in reconstructors.REGISTRY.items():
+        started, rng = time.process_time(), noise.stream(params.seed, "solver", name)
+        objects[name] = reconstructors.run(name, scan, params, rng, objects)
         seconds = time.process_time() - started
-        start = getattr(reconstructors.REGISTRY[name], "start", None)
+        start = getattr(entry, "start", None)
         rows[name] = _row(
-            objects[name], data, region, seconds + (rows[start]["seconds"] if start in rows else 0.0), 0.0
+            objects[name], truth, region, seconds + (rows[start]["seconds"] if start in rows else 0.0), 0.0
         )
     return rows
 
 
 def _row(
-    obj: NDArray[np.complex64], data: Measured, region: tuple[slice, slice], seconds: float, train_seconds: float
+    obj: NDArray[np.complex64], truth: NDArray[np.complex64], region: Region, seconds: float, train_seconds: float
 ) -> dict[str, Any]:
-    scored = scoring.score(obj, data.obj, region, 1e-9)  # the files know no pixel size; no metric kept here needs one
+    scored = scoring.score(obj, truth, region, 1e-9)  # the files know no pixel size; no metric kept here needs one
     best = scored["aligned"]
     return {
         **scoring.headline(scored),

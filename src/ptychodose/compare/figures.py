@@ -1,19 +1,13 @@
 """Every picture of the study, as deterministic PNG bytes (Agg, matplotlib's own fonts, no software tag)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from ptychodose.formats.atomic import atomic_path
-from ptychodose.scans.cxi import Header
-from ptychodose.scans.views import View
 from ptychodose.score.align import align, clean
 from ptychodose.score.metrics import phase_beside
 
@@ -21,13 +15,6 @@ DPI = 100
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito
 # Rows left to the tables, so that the pictures stay readable.
 HIDDEN = ("flat", "oracle", "cnn", "own", "sparse", "dense_thinned", "map_sparse", "map_thinned")
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG whose bytes depend on the drawing and matplotlib's version only."""
-    FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def comparison(
@@ -115,31 +102,3 @@ def _scale_bar(axes: Axes, shape: tuple[int, ...], pixel_m: float) -> None:
     axes.add_patch(Rectangle((x, y), pixels, thick, color="white", ec="black", lw=0.5))
     axes.text(x + pixels / 2, y - thick, f"{length:g} µm", color="white", ha="center", va="bottom", fontsize=8,
               bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0})  # fmt: skip
-
-
-def views(headers: Mapping[str, Header], drawn: Mapping[str, Mapping[str, View]]) -> Figure:
-    """Positions of every view (colour = interleaved scan), a few groups, and the probe's D90 disc to scale."""
-    figure = Figure(figsize=(5.0 * max(1, len(drawn)), 8.2), layout="constrained")
-    grid = figure.subplots(1, max(1, len(drawn)), squeeze=False)[0]
-    for axes, (name, splits) in zip(grid, drawn.items(), strict=False):
-        for split, view in splits.items():
-            _positions(axes, headers[split], view, split)
-        shape = headers["test"].shape
-        axes.set(xlim=(0, shape[1]), ylim=(shape[0], 0), aspect="equal", xlabel="x (object px)", ylabel="y (object px)")
-        counts = ", ".join(f"{len(view.index)} {split}" for split, view in splits.items())
-        axes.set_title(f"{name}: {counts} patterns", fontsize=10)
-    return figure
-
-
-def _positions(axes: Axes, header: Header, view: View, split: str) -> None:
-    positions = header.positions[view.index]
-    colours = [COLOURS[scan % len(COLOURS)] for scan in view.scan]
-    axes.scatter(positions[:, 1], positions[:, 0], s=3, c=colours, linewidths=0)
-    groups = view.groups[max(view.groups)]
-    for group in groups[np.linspace(0, len(groups) - 1, 7).astype(int)[1:-1]]:
-        lines = [[positions[group[0], ::-1], positions[i, ::-1]] for i in group[1:]]
-        axes.add_collection(LineCollection(lines, colors="black", linewidths=1.0))
-        axes.add_patch(
-            Circle((positions[group[0], 1], positions[group[0], 0]), header.diameter / 2, fill=False, lw=1.0)
-        )
-    axes.annotate(split, (header.shape[1] - 6, positions[:, 0].min()), ha="right", va="bottom", fontsize=9)

@@ -9,7 +9,7 @@ The sub-pixel part of a position moves the probe, so nothing is interpolated.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptychodose.iterative import priors
-from ptychodose.networks.unrolled import FLOOR, LIT
-from ptychodose.physics import forward, noise
+from ptychodose.iterative.problem import Problem
+from ptychodose.physics import forward
+from ptychodose.physics.forward import LIT
+from ptychodose.scans.scan import Scan
 from ptychodose.study.settings import MapSettings
 
-BLOCK = 32  # patterns per gradient block: their waves stay in the CPU's cache, twice as fast as all at once
 STEP = 0.5  # of the preconditioned gradient; 0.8 diverges on bright patterns
 EVERY = 5  # iterations between looks at the held-out photons; at least one look in a run
 STALE = 2  # looks without progress that end a run
@@ -32,7 +33,7 @@ PROBE_EVERY = 3  # iterations; a step on the probe costs as much as two on the o
 
 @dataclass(frozen=True)
 class Solution:
-    """obj (H, W) complex64 (flat where no light fell), probe (N, N) complex64, the weight of the prior, the
+    """obj (H, W) complex64 (flat where no light fell), probe (M, N, N) complex64, the weight of the prior, the
     iterations of the final run, `tried`: (weight, held-out loss per detector pixel, iterations) of every weight."""
 
     obj: NDArray[np.complex64]
@@ -44,7 +45,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class Choice:
-    """What held-out photons chose: weight, iterations so far, the canvas (None: flat) and probe (N, N) reached, and
+    """What held-out photons chose: weight, iterations so far, the canvas (None: flat) and probe (M, N, N) reached, and
     all that was tried, as in `Solution`."""
 
     weight: float
@@ -52,72 +53,6 @@ class Choice:
     canvas: Tensor | None
     probe: NDArray[np.complex64]
     tried: list[tuple[float, float, int]]
-
-
-class Problem:
-    """A scan in torch: canvas, corners, shifted probes and counts; `share` of the photons is in `counts`."""
-
-    def __init__(
-        self,
-        counts: NDArray[np.integer],
-        probe: NDArray[np.complex64],
-        positions: NDArray[np.float64],
-        share: float = 1.0,
-    ) -> None:
-        self.size = len(probe)
-        corners, self.offsets = forward.split_positions(torch.as_tensor(positions), self.size)
-        self.origin = corners.amin(0)
-        self.corners = (corners - self.origin)[None]  # (1, n, 2)
-        self.shape: tuple[int, int] = tuple((self.corners[0].amax(0) + self.size).tolist())
-        self.counts = forward.to_corner(torch.as_tensor(counts.astype(np.float32)))[None]  # (1, n, N, N)
-        self.set_probe(torch.as_tensor(probe.astype(np.complex64)) * share**0.5)
-        incident = float((self.probe.real**2 + self.probe.imag**2).sum())
-        self.start = math.sqrt(float(self.counts.sum(dtype=torch.float64)) / len(positions) / incident)
-
-    def set_probe(self, probe: Tensor) -> None:
-        """Use another probe (N, N) complex64 from now on."""
-        self.probe = probe
-        self.probes = forward.shift_probe(probe, self.offsets)[None]  # (1, n, N, N)
-        self.lit = torch.zeros(self.shape)
-        for p in self.parts():
-            self.lit += forward.illumination(self.corners[:, p], self.probes[:, p], self.shape)[0]
-        self.photons = float(self.lit[self.lit > 0.1 * self.lit.max()].median())  # incident, per object pixel
-
-    def parts(self) -> list[slice]:
-        """Blocks of patterns."""
-        return [slice(i, i + BLOCK) for i in range(0, self.corners.shape[1], BLOCK)]
-
-    def gradient(self, obj: Tensor) -> Tensor:
-        """Likelihood gradient (H, W) of the canvas (see forward.likelihood_gradient)."""
-        total = torch.zeros_like(obj)
-        for p in self.parts():
-            total += forward.likelihood_gradient(
-                obj[None], self.corners[:, p], self.probes[:, p], self.counts[:, p], FLOOR
-            )[0]
-        return total
-
-    def losses(self, obj: Tensor) -> NDArray[np.float64]:
-        """Mean Poisson loss per detector pixel (see forward.poisson_nll) of every pattern (n,)."""
-        parts = []
-        for p in self.parts():
-            rate = forward.rate(obj[None], self.corners[:, p], self.probes[:, p])
-            parts.append(forward.poisson_nll(rate, self.counts[:, p], FLOOR)[0].mean((1, 2), dtype=torch.float64))
-        return torch.cat(parts).numpy()
-
-    def flat(self) -> Tensor:
-        """The featureless canvas that transmits the mean counts."""
-        return torch.full(self.shape, self.start, dtype=torch.complex64)
-
-    def probe_gradient(self, obj: Tensor) -> Tensor:
-        """Likelihood gradient (N, N) with respect to conj(probe), sub-pixel shifts undone pattern by pattern."""
-        total = torch.zeros_like(self.probe)
-        for p in self.parts():
-            patches = forward.extract(obj[None], self.corners[:, p], self.size)
-            waves = forward.propagate(forward.interaction(self.probes[:, p], patches))
-            ratio = 1 - (self.counts[:, p] + FLOOR) / (forward.measure(waves) + FLOOR)
-            back = (patches.conj() * forward.back_propagate(ratio * waves))[0]  # (block, N, N)
-            total += forward.shift_probe(back, -self.offsets[p]).sum(0)  # the adjoint of the shift
-        return total
 
 
 def minimise(
@@ -130,15 +65,16 @@ def minimise(
 ) -> Tensor:
     """Canvas (H, W) after accelerated iterations on likelihood + prior, from `start` (default flat).
 
-    The prior counts weight * sqrt(incident photons per pixel) * start amplitude: noise in the object falls with that
-    root, so one weight means the same smoothing at every dose. `stop(i, canvas)` may end the run after iteration i.
+    The prior counts weight * sqrt(incident photons per pixel that tell) * flat amplitude: noise in the object falls
+    with that root, so one weight means the same smoothing at every dose. `stop(i, canvas)` may end the run after
+    iteration i.
     """
     obj = problem.flat() if start is None else start
     look, momentum = obj, 1.0
-    strength = weight * math.sqrt(problem.photons) * problem.start
+    strength = weight * math.sqrt(problem.photons * problem.efficiency) * problem.level
     for i in range(1, iterations + 1):
         slope = problem.gradient(look) + strength * priors.gradient(look, settings.prior, settings.smoothing)
-        moved = look - STEP * slope / (problem.lit + LIT * problem.lit.max())
+        moved = look - STEP * slope * problem.precondition
         if float((slope.conj() * (moved - obj)).real.sum()) > 0:
             momentum = 1.0
         following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
@@ -152,9 +88,10 @@ def minimise(
 
 def _refine(problem: Problem, obj: Tensor) -> None:
     """One preconditioned gradient step on the probe; its photons are kept, their number being the dose's business."""
-    seen = torch.zeros(problem.size, problem.size)
+    size = problem.probe.shape[-1]
+    seen = torch.zeros(size, size)
     for p in problem.parts():
-        seen += forward.measure(forward.extract(obj[None], problem.corners[:, p], problem.size))[0].sum(0)
+        seen += forward.measure(forward.extract(obj[None], p.corners, size))[0].sum(0)
     energy = forward.measure(problem.probe).sum()
     probe = problem.probe - PROBE_STEP * problem.probe_gradient(obj) / (seen + LIT * seen.max())
     problem.set_probe(probe * math.sqrt(float(energy / forward.measure(probe).sum())))
@@ -166,15 +103,15 @@ class _Watch:
     def __init__(self, heldout: Problem, kept: Problem, share: float, every: int) -> None:
         self.heldout, self.kept, self.ratio, self.every = heldout, kept, math.sqrt((1 - share) / share), every
         self.best, self.iterations, self.stale, self.obj = math.inf, 0, 0, heldout.flat()
-        self.losses = np.full(heldout.corners.shape[1], math.inf)
+        self.losses = np.full(heldout.offsets.shape[1], math.inf)
+        self.probe = kept.probe
 
     def __call__(self, i: int, obj: Tensor) -> bool:
         if i % self.every:
             return False
-        if self.kept.probe is not self.heldout.probe and not torch.equal(
-            self.kept.probe * self.ratio, self.heldout.probe
-        ):
-            self.heldout.set_probe(self.kept.probe * self.ratio)
+        if self.kept.probe is not self.probe:  # refined meanwhile
+            self.probe = self.kept.probe
+            self.heldout.set_probe(self.probe * self.ratio)
         losses = self.heldout.losses(obj)
         loss = float(losses.mean())
         self.stale = 0 if loss < self.best * (1 - PROGRESS) else self.stale + 1
@@ -183,39 +120,20 @@ class _Watch:
         return self.stale == STALE
 
 
-def solve(
-    counts: NDArray[np.integer],
-    probe: NDArray[np.complex64],
-    positions: NDArray[np.float64],
-    shape: tuple[int, int],
-    settings: MapSettings,
-    rng: np.random.Generator,
-    weight: float | None = None,
-    iterations: int | None = None,
-) -> Solution:
-    """Reconstruct an object (H, W) = `shape` from counts (n, N, N) centred, probe (N, N) in photons, positions
-    (n, 2) px, y then x. Given a `weight` (and `iterations`, or the settings'), no photons are held out."""
+def solve(scan: Scan, settings: MapSettings, rng: np.random.Generator, weight: float | None = None) -> Solution:
+    """Reconstruct the object of a scan. Given a `weight` (and the settings' iterations), no photons are held out."""
     if weight is None:
-        chosen = choose(counts, probe, positions, settings, rng)
+        chosen = choose(scan, settings, rng)
     else:
-        chosen = Choice(weight, iterations or settings.iterations, None, probe, [])
-    problem = Problem(counts, chosen.probe, positions)
+        chosen = Choice(weight, settings.iterations, None, scan.probe, [])
+    problem = Problem(replace(scan, probe=chosen.probe))
     canvas = minimise(problem, settings, chosen.weight, chosen.iterations, chosen.canvas)
-    obj = np.full(shape, problem.start, np.complex64)
-    y, x = problem.origin.tolist()
-    lit = (problem.lit > 1e-3 * problem.lit.max()).numpy()
-    window = obj[y : y + problem.shape[0], x : x + problem.shape[1]]
-    window[lit] = canvas.numpy()[lit]
+    obj = np.full(scan.shape, problem.level, np.complex64)
+    obj[problem.window][problem.seen] = canvas.numpy()[problem.seen]
     return Solution(obj, problem.probe.numpy(), chosen.weight, chosen.iterations, chosen.tried)
 
 
-def choose(
-    counts: NDArray[np.integer],
-    probe: NDArray[np.complex64],
-    positions: NDArray[np.float64],
-    settings: MapSettings,
-    rng: np.random.Generator,
-) -> Choice:
+def choose(scan: Scan, settings: MapSettings, rng: np.random.Generator) -> Choice:
     """The weight whose reconstruction from a share of the photons best predicts the others.
 
     Climbs a logarithmic grid (factor `settings.weight_step`) from `settings.weight` until both neighbours are worse,
@@ -224,9 +142,7 @@ def choose(
     apart, and the eye prefers the smoother.
     """
     share = 1 - settings.heldout
-    kept = noise.thin(counts, share, rng)
-    problem = Problem(kept, probe, positions, share)
-    rest = Problem(counts - kept, probe, positions, 1 - share)
+    problem, rest = (Problem(part) for part in scan.split(share, rng))
     found: dict[int, _Watch] = {}
     steps: dict[int, int] = {}
 
@@ -246,13 +162,13 @@ def choose(
             best += direction
         if best > 0:
             break
-    best = max(k for k, watch in found.items() if _no_worse(watch.losses, found[best].losses))
+    best = max(k for k, watch in found.items() if no_worse(watch.losses, found[best].losses))
     tried = [(settings.weight * settings.weight_step**k, found[k].best, steps[k]) for k in sorted(found)]
     refined = (problem.probe / share**0.5).numpy()
     return Choice(settings.weight * settings.weight_step**best, steps[best], found[best].obj, refined, tried)
 
 
-def _no_worse(losses: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
-    """Whether the paired excess over the best (n patterns) is within its standard error."""
+def no_worse(losses: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    """Whether the paired excess of held-out losses (n,) over the best ones is within its standard error."""
     excess = losses - best
     return bool(excess.mean() <= excess.std() / math.sqrt(len(excess)))

@@ -1,30 +1,22 @@
 """Procedural scenes to train on: objects, zone-plate probes and scans without end, whose truth the simulator knows.
 
-The families here (clouds, cells, gratings, spheres) are kept apart from those of a study's own object
-(`phantom`: dead leaves, labyrinth, fibres), so that a network trained on these has never seen what it is judged by.
+The families here (clouds, cells, gratings, spheres) are kept apart from those of a study's own object (dead leaves,
+labyrinth, fibres), so that a network trained on these has never seen what it is judged by.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 from scipy.spatial import cKDTree
 
-from ptychodose.physics import lattice, overlap, probes, simulate
+from ptychodose.physics import lattice, noise, overlap, simulate
+from ptychodose.physics.probes import Geometry, ZonePlate, zone_plate_probe
+from ptychodose.scans.scan import Scan, of_arrays
 
 Texture = Callable[[tuple[int, int], np.random.Generator], NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A simulated scan: obj (H, W), probe (N, N) in photons, positions (n, 2) px, expected rate (n, N, N) centred."""
-
-    obj: NDArray[np.complex64]
-    probe: NDArray[np.complex64]
-    positions: NDArray[np.float64]
-    rate: NDArray[np.float64]
 
 
 def clouds(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -107,13 +99,12 @@ def draw_probe(size: int, rng: np.random.Generator) -> NDArray[np.complex64]:
 
     In units of the window, so that any N works: pupil radius 0.11 to 0.25 N, D90 between 0.25 and 0.5 N.
     """
-    pixel = probes.wavelength_m(8800) / 172e-6  # the geometry of a 1 m camera; only pupil and D90 matter
+    geometry = Geometry(8800, 1.0, 172e-6)  # a 1 m camera; only pupil and D90 matter
+    pupil = geometry.wavelength_m * geometry.distance_m / geometry.detector_pixel_m  # zone width of a 1/2 px pupil
     while True:
         radius = rng.uniform(0.11, 0.25) * size
-        probe = probes.zone_plate_probe(
-            size, 8800, 1.0, 172e-6, pixel / (2 * radius), rng.uniform(0, 0.5), rng.uniform(-1, 1) * 1.6e-4,
-            rng.uniform(0.5, 1.0) * size / 64,
-        )  # fmt: skip
+        stop, defocus, edge = rng.uniform(0, 0.5), rng.uniform(-1, 1) * 1.6e-4, rng.uniform(0.5, 1.0) * size / 64
+        probe = zone_plate_probe(size, geometry, ZonePlate(pupil / (2 * radius), stop, defocus, edge))
         energy = np.abs(probe) ** 2
         edge = np.concatenate([energy[0], energy[:, 0]]).max() / energy.max()
         if edge < 2e-3 and 0.2 * size < overlap.encircled_diameter(probe) < 0.5 * size:
@@ -122,8 +113,9 @@ def draw_probe(size: int, rng: np.random.Generator) -> NDArray[np.complex64]:
 
 def draw_scene(
     probe: NDArray[np.complex64], pitch: float, extent: float, photons: float, rng: np.random.Generator
-) -> Scene:
-    """A jittered raster of `extent` px at `pitch` px over a random object with `photons` detected per object pixel.
+) -> tuple[Scan, NDArray[np.complex64]]:
+    """A scan with counts, and its object (H, W): a jittered raster of `extent` px at `pitch` px over a random object
+    with `photons` detected per object pixel.
 
     probe (N, N) of any energy; it is scaled to the photons (n-bar = detected counts per pitch^2).
     """
@@ -132,5 +124,6 @@ def draw_scene(
     obj = draw_object((side, side), rng)
     bounds = (size / 2, side - size / 2)
     positions = lattice.finest_scan(bounds, bounds, pitch, rng).positions
-    scaled = simulate.scale_to_dose(obj, probe, positions, photons * pitch**2)
-    return Scene(obj, scaled, positions, simulate.expected_counts(obj, scaled, positions))
+    scaled = simulate.scale_to_dose(obj, probe[None], positions, photons * pitch**2)
+    scan = of_arrays(None, scaled, positions, obj.shape)
+    return replace(scan, counts=noise.draw_counts(scan.expected(obj), rng), dose=photons * pitch**2), obj

@@ -135,7 +135,7 @@ def heldout_loss(net: nn.Module | None, source: Source) -> float:
     """Mean loss over what the source holds out, by groups; None = the flat object."""
     total, number = 0.0, 0
     for batch, judge in source.heldout():
-        canvas = unrolled.flat(batch) if net is None else net(batch)[-1]
+        canvas = batch.flat() if net is None else net(batch)[-1]
         total += float(judge(canvas)) * len(batch.corners)
         number += len(batch.corners)
     return total / number

@@ -5,32 +5,16 @@
 like the networks of the literature (PtychoNN, PtychoPINN).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ptychodose.errors import StudyError
-from ptychodose.physics import forward, portable
-
-FLOOR = 0.05  # photons added to rate and counts: keeps log and division finite where nothing arrives
-LIT = 0.02  # preconditioner floor, fraction of the brightest pixel: unlit pixels are not amplified
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B groups of C patterns on canvases (H, W).
-
-    corners (B, C, 2) int64 on the canvas; probes (B, C, N, N) complex64, photons; counts (B, C, N, N) float32,
-    corner layout; shape (H, W); start (B, 1, 1): amplitude of the flat object the photon counts imply.
-    """
-
-    corners: Tensor
-    probes: Tensor
-    counts: Tensor
-    shape: tuple[int, int]
-    start: Tensor
+from ptychodose.networks.features import noise_planes
+from ptychodose.physics import forward
+from ptychodose.physics.forward import LIT, Patterns
 
 
 class Correction(nn.Module):
@@ -70,10 +54,10 @@ class Unrolled(nn.Module):
         self.momentum = nn.Parameter(torch.zeros(steps))  # tanh -> weight of the last move
         self.gain = nn.Parameter(torch.zeros(steps))  # log of the correction's size
 
-    def forward(self, batch: Batch) -> list[Tensor]:
+    def forward(self, batch: Patterns) -> list[Tensor]:
         """Object canvases (B, H, W) complex64 after every step, the last one being the answer."""
         lit, precondition, sd = _scales(batch)
-        obj = flat(batch)
+        obj = batch.flat()
         last, hidden = obj, lit.new_zeros(len(lit), self.hidden, *batch.shape)
         outputs = []
         for t in range(self.steps):
@@ -82,7 +66,7 @@ class Unrolled(nn.Module):
             for _ in range(self.gradients):
                 gradient = precondition * _gradient(moved, batch)
                 moved = moved - torch.sigmoid(self.stride[t]) * gradient
-            features = _features(moved - batch.start, gradient, lit, sd)
+            features = noise_planes([(moved - batch.level, True), (gradient, False)], lit, sd)
             answer = self.correct(torch.cat([features, hidden], 1))
             hidden = torch.tanh(answer[:, 2:])
             obj = moved + torch.exp(self.gain[t]) * sd * torch.complex(answer[:, 0], answer[:, 1])
@@ -98,45 +82,34 @@ class OneShot(nn.Module):
         self.spec = {"name": "cnn", "width": width}
         self.correct = Correction(6, 2, width)
 
-    def forward(self, batch: Batch) -> list[Tensor]:
+    def forward(self, batch: Patterns) -> list[Tensor]:
         """Object canvases (B, H, W) complex64, as a list of one."""
         lit, precondition, sd = _scales(batch)
-        obj = flat(batch)
+        obj = batch.flat()
         gradient = precondition * _gradient(obj, batch)
-        answer = self.correct(_features(-gradient, gradient, lit, sd))
-        return [obj - gradient + batch.start * torch.complex(answer[:, 0], answer[:, 1])]
+        answer = self.correct(noise_planes([(-gradient, True), (gradient, False)], lit, sd))
+        return [obj - gradient + batch.level * torch.complex(answer[:, 0], answer[:, 1])]
 
 
-def flat(batch: Batch) -> Tensor:
-    """The featureless canvases (B, H, W) complex64 every network starts from."""
-    return batch.start.to(torch.complex64).expand(len(batch.corners), *batch.shape).contiguous()
-
-
-def _scales(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _scales(batch: Patterns) -> tuple[Tensor, Tensor, Tensor]:
     """Relative illumination in [0, 1], gradient preconditioner, noise sd of the object; each (B, H, W)."""
     photons = forward.illumination(batch.corners, batch.probes, batch.shape)
     brightest = photons.amax((1, 2), keepdim=True)
-    detected = (photons + 0.05 * brightest) * batch.start**2  # floor: the sd of an unlit pixel stays finite
-    return photons / brightest, 1 / (photons + LIT * brightest), batch.start * 0.5 * torch.rsqrt(detected)
+    # floor: the sd of an unlit pixel stays finite
+    detected = (photons + 0.05 * brightest) * batch.level**2 * batch.efficiency
+    return photons / brightest, 1 / (photons + LIT * brightest), batch.level * 0.5 * torch.rsqrt(detected)
 
 
-def _gradient(canvas: Tensor, batch: Batch) -> Tensor:
+def _gradient(canvas: Tensor, batch: Patterns) -> Tensor:
     """Exact likelihood gradient as data: no graph through the FFTs, which would triple the training time."""
     with torch.no_grad():
-        return forward.likelihood_gradient(canvas, batch.corners, batch.probes, batch.counts, FLOOR)
-
-
-def _features(change: Tensor, gradient: Tensor, lit: Tensor, sd: Tensor) -> Tensor:
-    """CNN inputs (B, 6, H, W): object change and gradient in noise units, illumination and noise on a log scale."""
-    change, gradient = change / sd, gradient / sd
-    planes = [torch.asinh(change.real), torch.asinh(change.imag), gradient.real, gradient.imag]
-    return torch.stack([*planes, portable.log10(lit + 1e-3) + 1.5, portable.log10(sd)], 1)
+        return forward.gradient(canvas, batch)
 
 
 ARCHITECTURES = {"unrolled": Unrolled, "cnn": OneShot}
 
 
-def build(spec: dict[str, Any]) -> nn.Module:
+def build(spec: Mapping[str, Any]) -> nn.Module:
     """The network of a JSON-able `spec` {name, **arguments}; StudyError for an unknown one."""
     arguments = dict(spec)
     name = arguments.pop("name", None)

@@ -10,11 +10,59 @@ Conventions, stated once for the whole project:
   corner [0, 0] ("corner layout"). Files and users see zero frequency at (N // 2, N // 2) ("centred layout");
   `to_corner` converts counts once, when they enter memory. A real-space offset of the transform's origin
   multiplies the far field by a phase and leaves every count unchanged, so none is applied.
-* The probe carries the photons: sum |probe|^2 = photons incident per pattern; rate = |FFT2(probe * patch)|^2.
+* The probe carries the photons: sum |probe|^2 = photons incident per pattern. Its M modes are mutually incoherent,
+  so their intensities add, and so does a background: expected counts = sum_m |FFT2(probe_m * patch)|^2 + background.
+  Detector pixels outside the mask tell nothing: they leave every likelihood and gradient.
 """
+
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+FLOOR = 0.05  # photons added to rate and counts: keeps log and division finite where nothing arrives
+LIT = 0.02  # preconditioner floor, fraction of the brightest pixel: unlit pixels are not amplified
+DARK = 1e-3  # share of the brightest pixel's light below which a pixel of the object keeps what it was
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """What a detector saw of B canvases (H, W) in C patterns each, and what is known of how.
+
+    corners (B, C, 2) int64 px on the canvas; probes (B, C, M, N, N) complex64, root photons, shifted; counts
+    (B, C, N, N) float32 photons, `background` expected counts (broadcast to it), mask (N, N) float32, 1 = good, None
+    when all are: corner layout; shape (H, W); level (B, 1, 1) amplitude of the flat object that the counts imply;
+    efficiency (B, 1, 1) share of the photons' information that background and mask leave.
+    """
+
+    corners: Tensor
+    probes: Tensor
+    counts: Tensor
+    background: Tensor
+    mask: Tensor | None
+    shape: tuple[int, int]
+    level: Tensor
+    efficiency: Tensor
+
+    def part(self, block: slice) -> "Patterns":
+        """The patterns `block` of every canvas; their background is one for all."""
+        return replace(self, corners=self.corners[:, block], probes=self.probes[:, block], counts=self.counts[:, block])
+
+    def with_probes(self, probes: Tensor) -> "Patterns":
+        """The same under other shifted probes (B, C, M, N, N)."""
+        return replace(self, probes=probes)
+
+    def to(self, device: str) -> "Patterns":
+        """The same on another torch device."""
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+    def flat(self) -> Tensor:
+        """The featureless canvases (B, H, W) complex64 that transmit the mean counts."""
+        return self.level.to(torch.complex64).expand(len(self.corners), *self.shape).contiguous()
 
 
 def to_corner(centred: Tensor) -> Tensor:
@@ -94,36 +142,64 @@ def measure(waves: Tensor) -> Tensor:
     return waves.real**2 + waves.imag**2
 
 
-def rate(canvas: Tensor, corners: Tensor, probes: Tensor) -> Tensor:
-    """Expected counts (B, C, N, N) of object canvases (B, H, W) under probes (B, C, N, N) at corners (B, C, 2)."""
-    return measure(propagate(interaction(probes, extract(canvas, corners, probes.shape[-1]))))
+def far_field(canvas: Tensor, patterns: Patterns) -> Tensor:
+    """Waves (B, C, M, N, N) at the detector behind canvases (B, H, W), corner layout."""
+    patches = extract(canvas, patterns.corners, patterns.probes.shape[-1])[:, :, None]  # (B, C, 1, N, N)
+    return propagate(interaction(patterns.probes, patches))
 
 
-def poisson_nll(expected: Tensor, counts: Tensor, floor: float) -> Tensor:
+def over_modes(values: Tensor) -> Tensor:
+    """Sum over the modes: (B, C, M, N, N) -> (B, C, N, N); no pass over memory for a single one."""
+    return values[:, :, 0] if values.shape[2] == 1 else values.sum(2)
+
+
+def expected(canvas: Tensor, patterns: Patterns) -> Tensor:
+    """Expected counts (B, C, N, N) of object canvases (B, H, W): sum over the modes, plus the background."""
+    return over_modes(measure(far_field(canvas, patterns))) + patterns.background
+
+
+def poisson_nll(rate: Tensor, counts: Tensor, floor: float = FLOOR) -> Tensor:
     """Poisson negative log-likelihood per element, without the constant log k! and zero at a perfect fit.
 
     l = (lam + e) - (k + e) - (k + e) log((lam + e) / (k + e)), half the Poisson deviance
     (McCullagh & Nelder, Generalized Linear Models, section 2.3). The floor e (photons) is added to the rate AND
     to the counts, so the minimum stays at lam = k; `floor` > 0.
     """
-    lam, k = expected + floor, counts + floor
+    lam, k = rate + floor, counts + floor
     return lam - k - k * torch.log(lam / k)
 
 
-def likelihood_gradient(canvas: Tensor, corners: Tensor, probes: Tensor, counts: Tensor, floor: float) -> Tensor:
-    """Exact gradient of sum poisson_nll with respect to conj(object canvas).
+def losses(canvas: Tensor, patterns: Patterns) -> Tensor:
+    """Mean `poisson_nll` per good detector pixel of every pattern: (B, C), float64."""
+    each = poisson_nll(expected(canvas, patterns), patterns.counts)
+    if patterns.mask is None:
+        return each.mean((-2, -1), dtype=torch.float64)
+    return (each * patterns.mask).sum((-2, -1), dtype=torch.float64) / patterns.mask.sum()
 
-    dL/dO* = sum_j S_j^T conj(P_j) F^H[(1 - (k + e) / (lam + e)) F(P_j S_j O)]
-    (Thibault & Guizar-Sicairos, New J. Phys. 14, 063004 (2012), with a floor e). Shapes as in `rate`;
-    returns (B, H, W) complex. It is linear in the data ratio and needs no autograd graph.
+
+def residual_waves(canvas: Tensor, patterns: Patterns) -> Tensor:
+    """F^H[(1 - (k + e) / (lam + e)) F(P O)] (B, C, M, N, N): the gradient of the loss with respect to the exit waves'
+    conjugate; masked pixels do not take part."""
+    waves = far_field(canvas, patterns)
+    rate = over_modes(measure(waves)) + (patterns.background + FLOOR)
+    ratio = 1 - (patterns.counts + FLOOR) / rate
+    if patterns.mask is not None:
+        ratio = ratio * patterns.mask
+    return back_propagate(ratio[:, :, None] * waves)
+
+
+def gradient(canvas: Tensor, patterns: Patterns) -> Tensor:
+    """Exact gradient of sum poisson_nll with respect to conj(object canvas): (B, H, W) complex.
+
+    dL/dO* = sum_j S_j^T sum_m conj(P_jm) F^H[(1 - (k + e) / (lam + e)) F(P_jm S_j O)]
+    (Thibault & Guizar-Sicairos, New J. Phys. 14, 063004 (2012), with a floor e, modes and background). It is linear
+    in the data ratio and needs no autograd graph.
     """
-    size = probes.shape[-1]
-    waves = propagate(interaction(probes, extract(canvas, corners, size)))
-    ratio = 1 - (counts + floor) / (measure(waves) + floor)
-    back = probes.conj() * back_propagate(ratio * waves)
-    return scatter_add(back, corners, (canvas.shape[-2], canvas.shape[-1]))
+    back = over_modes(patterns.probes.conj() * residual_waves(canvas, patterns))
+    return scatter_add(back, patterns.corners, patterns.shape)
 
 
 def illumination(corners: Tensor, probes: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Photons per object pixel sum_j |P_j(r - r_j)|^2 as (B, H, W) real, for an empty (O = 1) object."""
-    return scatter_add(measure(probes), corners, shape)
+    """Photons per object pixel sum_j sum_m |P_jm(r - r_j)|^2 as (B, H, W) real, for an empty (O = 1) object; corners
+    (B, C, 2), probes (B, C, M, N, N)."""
+    return scatter_add(over_modes(measure(probes)), corners, shape)

@@ -1,5 +1,7 @@
 """Photon statistics: drawing and thinning Poisson counts, and the study's one tree of random streams."""
 
+import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,11 +12,13 @@ STREAMS = (
 )  # fmt: skip
 
 
-def stream(seed: int, name: str, number: int = 0) -> np.random.Generator:
+def stream(seed: int, name: str, which: int | str = 0) -> np.random.Generator:
     """Independent generator for one purpose, a child of `seed` (Philox: same numbers on every machine).
 
-    `name` is one of STREAMS (ValueError otherwise); `number` tells several of one purpose apart.
+    `name` is one of STREAMS (ValueError otherwise); `which` tells several of one purpose apart: a number, or the name
+    of a view or an arm, so that no place in a list is a seed.
     """
+    number = zlib.crc32(which.encode()) if isinstance(which, str) else which
     child = np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(name), number))
     return np.random.Generator(np.random.Philox(child))
 

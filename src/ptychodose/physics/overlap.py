@@ -9,10 +9,12 @@ from scipy.spatial.distance import pdist
 def encircled_diameter(probe: NDArray[np.complexfloating], fraction: float = 0.9) -> float:
     """Diameter (px) of the disc around the probe's centroid that holds `fraction` of its energy.
 
-    probe (N, N). 0.9 is D90, the diameter behind every overlap ratio here: insensitive to the far tails.
+    probe (N, N) or (M, N, N), the energies of whose modes add. 0.9 is D90, the diameter behind every overlap ratio
+    here: insensitive to the far tails.
     """
     wave = probe.astype(np.complex128)
-    energy = wave.real**2 + wave.imag**2  # not abs, and sqrt not hypot below: same bits on every CPU
+    # not abs, and sqrt not hypot below: same bits on every CPU
+    energy = (wave.real**2 + wave.imag**2).reshape(-1, *wave.shape[-2:]).sum(0)
     y, x = np.indices(energy.shape)
     centre = [(energy * axis).sum() / energy.sum() for axis in (y, x)]
     radius = np.sqrt((y - centre[0]) ** 2 + (x - centre[1]) ** 2).ravel()
@@ -58,7 +60,7 @@ def between_groups(positions: NDArray[np.float64], groups: NDArray[np.int64], di
 
 
 def photons_per_pixel(counts: float, patterns: int, step: float) -> float:
-    """n-bar: detected photons per object pixel of a scan of `patterns` patterns, one per `step` x `step` px cell."""
+    """n-bar: detected photons per object pixel: `counts` in all of `patterns` patterns, one per `step` x `step` px."""
     return counts / (patterns * step**2)
 
 

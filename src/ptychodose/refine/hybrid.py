@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptychodose.errors import StudyError
-from ptychodose.iterative.poisson_map import STEP, Problem
-from ptychodose.networks.unrolled import LIT
-from ptychodose.physics import portable
+from ptychodose.iterative.poisson_map import STEP
+from ptychodose.iterative.problem import Problem
+from ptychodose.networks.features import noise_planes
+from ptychodose.physics.forward import LIT
+from ptychodose.scans.scan import Scan
 
 SYMMETRIES = 8  # of the square: the correction is averaged over flips and quarter turns at inference
 
@@ -76,9 +78,10 @@ class Refiner(nn.Module):
         for t in range(self.steps):
             moved, slope = obj, torch.zeros_like(obj)
             for _ in range(self.gradients):
-                slope = problem.gradient(moved.detach()) / (problem.lit + LIT * problem.lit.max())  # data: no graph
+                slope = problem.gradient(moved.detach()) * problem.precondition  # data: no graph
                 moved = moved - 2 * STEP * torch.sigmoid(self.stride[t]) * slope
-            features = _features(start, obj, moved, slope, lit, sd, problem.start)
+            waves = [(start - problem.level, True), (moved - start, False), (moved - obj, False), (slope, False)]
+            features = noise_planes(waves, lit, sd)
             correction = torch.zeros_like(obj)
             for g in chosen:
                 answer = self.correct(torch.cat([_turned(features, g)[None], hidden[g]], 1))
@@ -90,19 +93,8 @@ class Refiner(nn.Module):
 
 
 def noise_sd(problem: Problem) -> Tensor:
-    """Noise sd of the object (H, W): 0.5 / sqrt(incident photons per pixel), finite where no light falls."""
-    return 0.5 * torch.rsqrt(problem.lit + LIT * problem.lit.max())
-
-
-def _features(
-    start: Tensor, obj: Tensor, moved: Tensor, slope: Tensor, lit: Tensor, sd: Tensor, level: float
-) -> Tensor:
-    """(10, H, W): start, change so far, move of the gradients, last gradient, all over sd; illumination and noise."""
-    planes = []
-    for wave, squash in ((start - level, True), (moved - start, False), (moved - obj, False), (slope, False)):
-        for plane in (wave.real / sd, wave.imag / sd):
-            planes.append(torch.asinh(plane) if squash else plane)
-    return torch.stack([*planes, portable.log10(lit + 1e-3) + 1.5, portable.log10(sd) + 1.5])
+    """Noise sd of the object (H, W): 0.5 / sqrt(incident photons per pixel that tell), finite where no light falls."""
+    return 0.5 * torch.rsqrt((problem.lit + LIT * problem.lit.max()) * problem.efficiency)
 
 
 def _turned(image: Tensor, g: int) -> Tensor:
@@ -126,22 +118,10 @@ def build(spec: Mapping[str, Any]) -> Refiner:
 
 
 @torch.no_grad()
-def refine(
-    net: Refiner,
-    start: NDArray[np.complex64],
-    counts: NDArray[np.integer],
-    probe: NDArray[np.complex64],
-    positions: NDArray[np.float64],
-) -> NDArray[np.complex64]:
-    """Improve a reconstruction (H, W) by the learned steps; pixels no pattern lights keep their value.
-
-    counts (n, N, N) centred, probe (N, N) in photons, positions (n, 2) px, y then x.
-    """
-    problem = Problem(counts, probe, positions)
-    y, x = problem.origin.tolist()
-    window = (slice(y, y + problem.shape[0]), slice(x, x + problem.shape[1]))
-    found = net(problem, torch.as_tensor(start[window]))[-1]
-    lit = (problem.lit > 1e-3 * problem.lit.max()).numpy()
+def refine(net: Refiner, start: NDArray[np.complex64], scan: Scan) -> NDArray[np.complex64]:
+    """Improve a reconstruction (H, W) of a scan by the learned steps; pixels no pattern lights keep their value."""
+    problem = Problem(scan)
+    found = net(problem, torch.as_tensor(start[problem.window]))[-1]
     obj = start.copy()
-    obj[window][lit] = found.numpy()[lit]
+    obj[problem.window][problem.seen] = found.numpy()[problem.seen]
     return obj

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import torch
-
 from ptychodose.errors import StudyError
-from ptychodose.formats import bundle
 from ptychodose.formats.atomic import sha256_file
+from ptychodose.networks.restore import restore
 from ptychodose.refine import hybrid
 from ptychodose.study.training_manifest import read_training_manifest
 
@@ -25,10 +23,6 @@ def load(path: str | Path) -> hybrid.Refiner:
     sha256 = jobs[0]["result"]["bundle_sha256"]
     if not Path(path).is_file() or sha256_file(Path(path)) != sha256:
         raise StudyError(f"{path}: missing, or its SHA256 is not the one in {record}; {remedy}")
-    meta, weights = bundle.load(Path(path))
-    net = hybrid.build(meta.get("architecture", {}))
-    try:
-        net.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()}, strict=True)
-    except RuntimeError as error:
-        raise StudyError(f"{path}: weights do not fit the network ({' '.join(str(error).split())[:100]})") from None
-    return net.eval()
+    net, _ = restore(Path(path), sha256, hybrid.build)
+    assert isinstance(net, hybrid.Refiner)
+    return net

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ptychodose.iterative import poisson_map
-from ptychodose.iterative.poisson_map import Problem
+from ptychodose.iterative.problem import Problem
 from ptychodose.networks import fitting, procedural
+from ptychodose.networks.losses import relative_error
 from ptychodose.physics import forward, noise, overlap
 from ptychodose.refine import hybrid
 from ptychodose.study import progress
@@ -42,13 +43,12 @@ def make_example(seed: int, number: int, settings: MapSettings) -> Example:
     probe = procedural.draw_probe(SIZE, rng)
     pitch = _log_uniform(3.5, 0.75 * overlap.encircled_diameter(probe), rng)
     photons = _log_uniform(*PHOTONS, rng)
-    scene = procedural.draw_scene(probe, pitch, float(np.clip(10.5 * pitch, 42, 100)), photons, rng)
-    problem = Problem(noise.draw_counts(scene.rate, rng), scene.probe, scene.positions)
+    scan, obj = procedural.draw_scene(probe, pitch, float(np.clip(10.5 * pitch, 42, 100)), photons, rng)
+    problem = Problem(scan)
     start = poisson_map.minimise(problem, settings, _log_uniform(*WEIGHTS, rng), settings.iterations)
-    y, x = problem.origin.tolist()
-    truth = scene.obj[y : y + problem.shape[0], x : x + problem.shape[1]]
-    del problem.probes
-    return Example(problem, start, torch.as_tensor(truth.copy()), photons)
+    truth = torch.as_tensor(obj[problem.window].copy())
+    problem.patterns = problem.patterns.with_probes(torch.empty(0))
+    return Example(problem, start, truth, photons)
 
 
 def _log_uniform(low: float, high: float, rng: np.random.Generator) -> float:
@@ -58,15 +58,8 @@ def _log_uniform(low: float, high: float, rng: np.random.Generator) -> float:
 def _awake(example: Example) -> Problem:
     """The problem with its probes."""
     problem = copy.copy(example.problem)
-    problem.probes = forward.shift_probe(problem.probe, problem.offsets)[None]
+    problem.patterns = problem.patterns.with_probes(forward.shift_probe(problem.probe, problem.offsets))
     return problem
-
-
-def relative_error(canvas: Tensor, truth: Tensor, lit: Tensor) -> Tensor:
-    """Squared error of a canvas (H, W) over truth's energy, weighted by `lit`, after the best global phase."""
-    product = (canvas.conj() * truth * lit).sum()
-    aligned = canvas * (product / product.abs()).detach()
-    return (forward.measure(aligned - truth) * lit).sum() / (forward.measure(truth) * lit).sum()
 
 
 def gain(net: hybrid.Refiner, example: Example, symmetry: int | None) -> Tensor:

@@ -1,24 +1,22 @@
 """What the hybrid gains over MAP on object families and probes that its training never drew."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptychodose.iterative import poisson_map
-from ptychodose.physics import lattice, noise, probes, simulate, textures
+from ptychodose.physics import lattice, noise, simulate, textures
 from ptychodose.refine import hybrid
-from ptychodose.score import comparison, scoring
+from ptychodose.scans.scan import of_arrays
+from ptychodose.score import scoring
+from ptychodose.score.region import scored_region
 from ptychodose.study.settings import MapSettings
 
 SIZE, SHAPE, STEP = 64, (180, 168), 7.2  # N; object px; scan step px, an overlap of about 0.7
 DOSES = (1e3, 1e4, 1e5)  # photons per pattern
 SEEDS = (1, 2, 3)
-
-
-def zone_plate(rng: np.random.Generator) -> NDArray[np.complex64]:
-    """The default study's probe: of the family trained on, itself not in it."""
-    return probes.zone_plate_probe(SIZE, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
 
 
 def aberrated(rng: np.random.Generator) -> NDArray[np.complex64]:
@@ -31,16 +29,15 @@ def aberrated(rng: np.random.Generator) -> NDArray[np.complex64]:
     return (probe / np.sqrt((np.abs(probe) ** 2).sum())).astype(np.complex64)
 
 
-PROBES = {"zone plate": zone_plate, "aberrated Gaussian": aberrated}
-
-
-def compare(net: hybrid.Refiner, settings: MapSettings) -> dict[str, Any]:
+def compare(net: hybrid.Refiner, settings: MapSettings, zone_plate: NDArray[np.complex64]) -> dict[str, Any]:
     """NRMSE of MAP (weight by held-out photons) and of the hybrid from it, per probe family, dose and seed, on the
-    study's own object family (dead leaves, labyrinth, fibres), and their ratio."""
+    study's own object family (dead leaves, labyrinth, fibres), and their ratio; `zone_plate` (N, N) is the study's
+    probe: of the family trained on, itself not in it."""
     rows: dict[str, Any] = {}
-    for label, draw in PROBES.items():
+    drawn = [aberrated(noise.stream(seed, "procedural")) for seed in SEEDS]
+    for label, waves in {"zone plate": [zone_plate] * len(SEEDS), "aberrated Gaussian": drawn}.items():
         for dose in DOSES:
-            pairs = [_pair(net, settings, draw(noise.stream(seed, "procedural")), dose, seed) for seed in SEEDS]
+            pairs = [_pair(net, settings, wave, dose, seed) for wave, seed in zip(waves, SEEDS, strict=True)]
             before, after = (np.array(column) for column in zip(*pairs, strict=True))
             rows[f"{label}, {dose:.0f} photons"] = {
                 "map": before.tolist(),
@@ -58,10 +55,10 @@ def _pair(
     half = SIZE / 2
     bounds = [(half, length - half) for length in SHAPE]
     positions = lattice.finest_scan(bounds[0], bounds[1], STEP, noise.stream(seed, "jitter/test")).positions
-    scaled = simulate.scale_to_dose(obj, probe, positions, dose)
-    counts = noise.draw_counts(simulate.expected_counts(obj, scaled, positions), noise.stream(seed, "noise/test"))
-    start = poisson_map.solve(counts, scaled, positions, SHAPE, settings, noise.stream(seed, "solver")).obj
-    found = hybrid.refine(net, start, counts, scaled, positions)
-    region = comparison.scored_region([positions])
+    scan = of_arrays(None, simulate.scale_to_dose(obj, probe[None], positions, dose), positions, SHAPE)
+    scan = replace(scan, counts=noise.draw_counts(scan.expected(obj), noise.stream(seed, "noise/test")))
+    start = poisson_map.solve(scan, settings, noise.stream(seed, "solver")).obj
+    found = hybrid.refine(net, start, scan)
+    region = scored_region([positions])
     first, second = (scoring.headline(scoring.score(image, obj, region, 1e-9))["nrmse"] for image in (start, found))
     return first, second

@@ -6,48 +6,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptychodose.physics import lattice, noise, overlap, simulate
-from ptychodose.scans.base import Base
-from ptychodose.scans.cxi import Header
+from ptychodose.scans.base import Base, geometry
+from ptychodose.scans.scan import Nodes, Scan
 from ptychodose.study.settings import Generate
 
 
-def plan(base: Base, settings: Generate, dose: float, noise_seed: int) -> dict[str, Header]:
-    """The headers of the train and test datasets: lattices with a guard between them and one scaled probe.
+def plan(base: Base, settings: Generate, dose: float, noise_seed: int) -> dict[str, Scan]:
+    """The planned scans of the train and test splits: lattices with a guard between them and one scaled probe.
 
-    `dose` = mean detected photons per pattern over both splits together, so one probe scale serves both. Raises
-    StudyError when the base is too small for the split.
+    `dose` = mean photons per pattern behind the object over both splits together, so one probe scale serves both.
+    Raises StudyError when the base is too small for the split.
     """
-    size = len(base.probe)
-    diameter = overlap.encircled_diameter(base.probe)
-    pitch = diameter / settings.nodes_per_diameter
+    pitch = overlap.encircled_diameter(base.probe) / settings.nodes_per_diameter
     rows, columns = base.centres
     lattices = {
         split: lattice.finest_scan(bounds, columns, pitch, noise.stream(noise_seed, f"jitter/{split}"))
-        for split, bounds in zip(("train", "test"), lattice.split_bounds(*rows, size), strict=True)
+        for split, bounds in zip(("train", "test"), lattice.split_bounds(*rows, base.probe.shape[-1]), strict=True)
     }
-    everywhere = np.concatenate([lattice.positions for lattice in lattices.values()])
+    everywhere = np.concatenate([found.positions for found in lattices.values()])
     probe = simulate.scale_to_dose(base.obj, base.probe, everywhere, dose)
     return {
-        split: Header(
-            positions=lattice.positions,
-            nodes=lattice.nodes,
+        split: Scan(
+            counts=None,
+            positions=found.positions,
             probe=probe,
-            mask=np.zeros((size, size), np.uint32),
-            energy_ev=settings.energy_ev,
-            distance_m=settings.distance_m,
-            detector_pixel_m=settings.detector_pixel_um * 1e-6,
-            pitch=pitch,
-            diameter=diameter,
             shape=(base.obj.shape[0], base.obj.shape[1]),
-            dose_requested=dose,
-            dose_measured=dose,
+            background=base.background,
+            mask=base.mask,
+            dose=dose,
+            geometry=geometry(settings),
+            nodes=Nodes(found.nodes, pitch),
         )
-        for split, lattice in lattices.items()
+        for split, found in lattices.items()
     }
 
 
-def counts(obj: NDArray[np.complex64], header: Header, rng: np.random.Generator) -> Iterator[NDArray[np.uint32]]:
-    """Poisson counts of every position, in consecutive blocks (m, N, N), centred layout."""
-    for part in simulate.blocks(len(header.positions)):
-        rate = simulate.expected_counts(obj, header.probe, header.positions[part])
-        yield noise.draw_counts(rate, rng)
+def counts(obj: NDArray[np.complex64], scan: Scan, rng: np.random.Generator) -> Iterator[NDArray[np.uint32]]:
+    """Poisson counts of every position, in consecutive blocks (m, N, N), centred layout; masked pixels record 0.
+
+    obj (H, W). The numbers drawn for good pixels do not depend on the mask.
+    """
+    for part in simulate.blocks(len(scan)):
+        yield noise.draw_counts(scan.expected(obj, part), rng) * scan.mask

@@ -1,4 +1,4 @@
-"""The base of a study, one object and one probe: from a recipe or from an NPZ of a reconstruction."""
+"""The base of a study: object and probe, from a recipe or from an NPZ of a reconstruction, and the detector's flaws."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.formats import npz
+from ptychodose.formats.mask import read_mask
 from ptychodose.formats.untrusted import MAX_PIXELS, one_line
-from ptychodose.physics import probes, textures
+from ptychodose.physics import textures
+from ptychodose.physics.probes import Geometry, ZonePlate, zone_plate_probe
 from ptychodose.study.params import load_yaml, read_section
 from ptychodose.study.settings import Generate, Recipe
 
+MAX_MODES = 16  # mutually incoherent modes of a probe
 SIZES = (64, 128)  # patch sizes N the networks and figures are tested for
 MAX_SMALL = 2**26  # bytes of a probe and of coordinates
 LARGEST, SMALLEST = 1e100, 1e-100  # of amplitudes: their squares must not overflow or vanish
@@ -20,16 +23,20 @@ LARGEST, SMALLEST = 1e100, 1e-100  # of amplitudes: their squares must not overf
 
 @dataclass(frozen=True)
 class Base:
-    """obj (H, W) complex64 with amplitude <= 1; probe (N, N) complex64 of unit energy; centres ((y0, y1),
-    (x0, x1)) px that scan positions may take: patches inside the object and inside the base's own scan."""
+    """obj (H, W) complex64 with amplitude <= 1; probe (M, N, N) complex64, unit energy in all; centres ((y0, y1),
+    (x0, x1)) px that scan positions may take: patches inside the object and inside the base's own scan; background
+    (N, N) counts per detector pixel and pattern, mask (N, N), True = good."""
 
     obj: NDArray[np.complex64]
     probe: NDArray[np.complex64]
     centres: tuple[tuple[float, float], tuple[float, float]]
+    background: NDArray[np.float64]
+    mask: NDArray[np.bool_]
 
 
 def load(settings: Generate, rng: np.random.Generator) -> Base:
-    """Load `generate.base`: a .yaml recipe (drawn with `rng`) or an .npz with probeGuess and objectGuess.
+    """Load `generate.base`: a .yaml recipe (drawn with `rng`) or an .npz with probeGuess and objectGuess; and the
+    detector's background and mask.
 
     An object whose amplitude exceeds 1 is divided by its maximum; the dose fixes the probe's scale later, so
     their product is unchanged. Raises StudyError naming file, key and remedy.
@@ -47,7 +54,21 @@ def load(settings: Generate, rng: np.random.Generator) -> Base:
         raise StudyError(f"generate.base: {one_line(path)} is neither a .yaml recipe nor an .npz; name one of these")
     obj = obj / max(1.0, float((obj.real**2 + obj.imag**2).max()) ** 0.5)
     probe = probe / float((probe.real**2 + probe.imag**2).sum()) ** 0.5
-    return Base(obj.astype(np.complex64), probe.astype(np.complex64), _centres(obj.shape, len(probe), own_scan))
+    size = probe.shape[-1]
+    background = np.full((size, size), float(settings.background))
+    mask = np.ones((size, size), bool) if settings.mask is None else read_mask(Path(settings.mask), size)
+    centres = _centres(obj.shape, size, own_scan)
+    return Base(obj.astype(np.complex64), probe.astype(np.complex64), centres, background, mask)
+
+
+def files(settings: Generate) -> list[Path]:
+    """What `load` reads."""
+    return [Path(name) for name in (settings.base, settings.mask) if name is not None]
+
+
+def geometry(settings: Generate) -> Geometry:
+    """Energy, distance and detector pixel of the study."""
+    return Geometry(settings.energy_ev, settings.distance_m, settings.detector_pixel_um * 1e-6)
 
 
 def _from_recipe(
@@ -55,23 +76,20 @@ def _from_recipe(
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
     obj = textures.synthetic_object((recipe.rows, recipe.columns), recipe.phase_std, recipe.amplitude_std, rng)
-    probe = probes.zone_plate_probe(
-        recipe.size,
-        settings.energy_ev,
-        settings.distance_m,
-        settings.detector_pixel_um * 1e-6,
+    plate = ZonePlate(
         recipe.probe.outer_zone_width_nm * 1e-9,
         recipe.probe.central_stop,
         recipe.probe.defocus_um * 1e-6,
         recipe.probe.edge_px,
     )
-    return obj, probe
+    probe = zone_plate_probe(recipe.size, geometry(settings), plate)
+    return obj, probe[None]
 
 
 def _checked(
     path: Path, arrays: dict[str, NDArray[np.generic]]
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """Object and probe as complex128 (a single leading mode axis of length 1 is dropped)."""
+    """Object (H, W) and probe (M, N, N) as complex128; a leading axis of the object must have length 1."""
     made = []
     for key in ("objectGuess", "probeGuess"):
         if key not in arrays:
@@ -79,10 +97,14 @@ def _checked(
         array = arrays[key]
         if not np.iscomplexobj(array):
             raise StudyError(f"{path}: {key} is {array.dtype}, not complex; save the complex wave, not its modulus")
-        if array.ndim == 3 and array.shape[0] == 1:
+        if key == "probeGuess" and array.ndim == 2:
+            array = array[None]
+        if key == "objectGuess" and array.ndim == 3 and array.shape[0] == 1:
             array = array[0]
-        if array.ndim != 2:
-            raise StudyError(f"{path}: {key} has shape {array.shape}; expected two dimensions (one mode)")
+        if array.ndim != (3 if key == "probeGuess" else 2):
+            raise StudyError(
+                f"{path}: {key} has shape {array.shape}; expected objectGuess (H, W), probeGuess (M, N, N)"
+            )
         if array.size > MAX_PIXELS:
             raise StudyError(f"{path}: {key} has {array.size} pixels, more than {MAX_PIXELS}; crop it")
         if not np.isfinite(array).all() or not array.any():
@@ -91,9 +113,9 @@ def _checked(
             raise StudyError(f"{path}: {key} has amplitudes beyond {SMALLEST:g} to {LARGEST:g}; scale it")
         made.append(array.astype(np.complex128))
     obj, probe = made
-    if probe.shape[0] != probe.shape[1] or len(probe) not in SIZES:
-        raise StudyError(f"{path}: probeGuess is {probe.shape}; supported sizes are 64 x 64 and 128 x 128")
-    if min(obj.shape) <= len(probe):
+    if probe.shape[1] != probe.shape[2] or probe.shape[2] not in SIZES or not 1 <= len(probe) <= MAX_MODES:
+        raise StudyError(f"{path}: probeGuess is {probe.shape}; supported are (M, 64, 64) and (M, 128, 128), M <= 16")
+    if min(obj.shape) <= probe.shape[2]:
         raise StudyError(
             f"{path}: objectGuess {obj.shape} is not larger than the probe {probe.shape}; use a larger object"
         )

@@ -2,15 +2,15 @@
 
 CXI 1.6 (Maia, Nature Methods 9, 854 (2012); cxidb.org/cxi.html). Counts are integers with zero frequency at
 (N // 2, N // 2). CXI's translation moves the SAMPLE (x, y, z in metres); our positions move the PROBE over the
-object, y then x in pixels, so translation = -(x, y, 0) * object pixel. Beside the standard entries, group
-`ptychodose` holds what a study needs (schema 1). The counts are packed by
-HDF5's own scale-offset filter (lossless for integers, in every HDF5 build): LZF leaves uninitialised memory in its
-output, so its bytes differ from run to run, and gzip's depend on the machine's zlib.
+object, y then x in pixels, so translation = -(x, y, 0) * object pixel; its mask is 0 where a pixel is good. Beside the
+standard entries, group `ptychodose` holds what a study needs: the background, lattice nodes, dose (schema 2; schema 1
+had no background and one mode). The counts are packed by HDF5's own scale-offset filter (lossless for integers, in
+every HDF5 build): LZF leaves uninitialised memory in its output, so its bytes differ from run to run, and gzip's
+depend on the machine's zlib.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -21,9 +21,10 @@ from ptychodose.errors import StudyError
 from ptychodose.formats import hdf5_guard
 from ptychodose.formats.h5 import writing
 from ptychodose.formats.untrusted import MAX_PIXELS, is_whole, one_line
-from ptychodose.physics.probes import object_pixel, wavelength_m
+from ptychodose.physics.probes import Geometry
+from ptychodose.scans.scan import Nodes, Scan
 
-SCHEMA = 1
+SCHEMA = 2
 ELECTRONVOLT = 1.602176634e-19  # joule, exact in the SI of 2019
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"
@@ -31,44 +32,19 @@ TRANSLATION = "entry_1/sample_1/geometry_1/translation"
 STUDY = "ptychodose"
 REMEDY = "run `dvc repro generate`"
 MAX_SIDE = 512  # N: a block of 256 patterns stays below 256 MiB
+MAX_MODES = 64
 MAX_PATTERNS = 2**22
 MAX_COUNTS = 2**36  # bytes of all counts together, which are never held together
 TINY = 1e-12  # of a positive quantity: none of their quotients overflows
 MAX_DOSE = 1e13
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a dataset knows beside its counts. `dose_requested` and `dose_measured`: mean detected counts per
-    pattern asked for over the whole finest scan, and found in this file; `incident`: sum |probe|^2;
-    `pitch`, `diameter` (D90): px; `shape`: object (H, W)."""
+def write(path: Path, scan: Scan, counts: Iterable[NDArray[np.uint32]]) -> float:
+    """Write one split of a planned scan block by block; returns the measured mean signal per pattern.
 
-    positions: NDArray[np.float64]  # (n, 2) px, y then x
-    nodes: NDArray[np.int32]  # (n, 2) row and column on the finest lattice
-    probe: NDArray[np.complex64]  # (N, N), photons
-    mask: NDArray[np.uint32]  # (N, N), 0 = good
-    energy_ev: float
-    distance_m: float
-    detector_pixel_m: float
-    pitch: float
-    diameter: float
-    shape: tuple[int, int]
-    dose_requested: float
-    dose_measured: float
-
-    @property
-    def pixel_m(self) -> float:
-        """Object pixel, metres."""
-        return object_pixel(len(self.probe), self.energy_ev, self.distance_m, self.detector_pixel_m)
-
-
-def write(path: Path, header: Header, counts: Iterable[NDArray[np.uint32]]) -> float:
-    """Write one split block by block; returns the measured mean counts per pattern.
-
-    `counts` yields consecutive blocks (m, N, N) uint32, centred layout; `header.dose_measured` is ignored and
-    replaced by what was written. Memory holds one block and the packed file.
+    `counts` yields consecutive blocks (m, N, N) uint32, centred layout. Memory holds one block and the packed file.
     """
-    size, number = len(header.probe), len(header.positions)
+    size, number = scan.size, len(scan)
     with writing(path) as file:
         file["cxi_version"] = 160
         chunks = (min(16, number), size, size)  # packed to the widest count of 16 patterns
@@ -79,38 +55,44 @@ def write(path: Path, header: Header, counts: Iterable[NDArray[np.uint32]]) -> f
         done, total = 0, 0
         for block in counts:
             data[done : done + len(block)] = block
-            done, total = done + len(block), total + int(block.sum(dtype=np.int64))
+            done, total = done + len(block), total + int(block[:, scan.mask].sum(dtype=np.int64))
         if done != number:
             raise ValueError(f"{done} patterns for {number} positions")
-        _write_geometry(file, header)
-        _write_study(file, header, total / number)
-    return total / number
+        measured = total / number - float(scan.background[scan.mask].sum())
+        _write_geometry(file, scan)
+        _write_study(file, scan, measured)
+    return measured
 
 
-def _write_geometry(file: h5py.File, header: Header) -> None:
-    detector, source = file[DETECTOR], file.create_group(SOURCE)
-    _quantity(detector, "distance", header.distance_m, "m")
-    _quantity(detector, "x_pixel_size", header.detector_pixel_m, "m")
-    _quantity(detector, "y_pixel_size", header.detector_pixel_m, "m")
-    detector["mask"] = header.mask
-    _quantity(source, "energy", header.energy_ev * ELECTRONVOLT, "J")
-    _quantity(source, "wavelength", wavelength_m(header.energy_ev), "m")
-    source["illumination"] = header.probe
-    y, x = header.positions.T
-    metres = -np.stack([x, y, np.zeros_like(x)], 1) * header.pixel_m  # (n, 3)
+def _write_geometry(file: h5py.File, scan: Scan) -> None:
+    detector, source, geometry = file[DETECTOR], file.create_group(SOURCE), scan.geometry
+    if geometry is None:
+        raise ValueError("a scan without geometry has no place in a CXI file")
+    _quantity(detector, "distance", geometry.distance_m, "m")
+    _quantity(detector, "x_pixel_size", geometry.detector_pixel_m, "m")
+    _quantity(detector, "y_pixel_size", geometry.detector_pixel_m, "m")
+    detector["mask"] = (~scan.mask).astype(np.uint32)
+    _quantity(source, "energy", geometry.energy_ev * ELECTRONVOLT, "J")
+    _quantity(source, "wavelength", geometry.wavelength_m, "m")
+    source["illumination"] = scan.probe[0] if len(scan.probe) == 1 else scan.probe
+    y, x = scan.positions.T
+    metres = -np.stack([x, y, np.zeros_like(x)], 1) * scan.pixel_m  # (n, 3)
     _quantity(file, TRANSLATION, metres, "m")
     file["entry_1/data_1/data"] = h5py.SoftLink(f"/{DETECTOR}/data")
     file["entry_1/data_1/translation"] = h5py.SoftLink(f"/{TRANSLATION}")
 
 
-def _write_study(file: h5py.File, header: Header, measured: float) -> None:
+def _write_study(file: h5py.File, scan: Scan, measured: float) -> None:
     study = file.create_group(STUDY)
-    study["nodes"] = header.nodes
+    if scan.nodes is None:
+        raise ValueError("a scan of the study lies on a lattice")
+    study["nodes"] = scan.nodes.index
+    study["background"] = scan.background
     study.attrs["schema"] = SCHEMA
-    for name in ("pitch", "diameter", "dose_requested"):
-        study.attrs[name] = float(getattr(header, name))
+    study.attrs["pitch"] = scan.nodes.pitch
+    study.attrs["dose_requested"] = scan.dose
     study.attrs["dose_measured"] = measured
-    study.attrs["shape"] = np.array(header.shape, np.int64)
+    study.attrs["shape"] = np.array(scan.shape, np.int64)
 
 
 def _quantity(group: h5py.Group, name: str, value: object, units: str) -> None:
@@ -118,11 +100,11 @@ def _quantity(group: h5py.Group, name: str, value: object, units: str) -> None:
 
 
 @contextmanager
-def dataset(path: Path) -> Iterator[tuple[Header, h5py.Dataset]]:
-    """Open a split: its validated header and its counts (n, N, N), an HDF5 dataset to be read in blocks.
+def dataset(path: Path) -> Iterator[Scan]:
+    """Open a split: a validated scan whose counts (n, N, N) stay in the file, to be read in blocks.
 
-    Raises StudyError (file, entry, remedy) for anything missing, of wrong shape or type, not finite, or of an
-    unknown schema. Counts themselves are checked by `measured_dose`, which reads them all.
+    Raises StudyError (file, entry, remedy) for anything missing, of wrong shape or type, not finite, of an unknown
+    schema, and for counts that do not average what the file says (see `_check_dose`).
     """
     try:
         file = h5py.File(path, "r")
@@ -130,41 +112,46 @@ def dataset(path: Path) -> Iterator[tuple[Header, h5py.Dataset]]:
         raise StudyError(f"{path}: not a readable HDF5 file ({one_line(error, 80)}); {REMEDY}") from None
     with file:
         try:
-            header, counts = _read(file)
+            scan, measured = _read(file)
         except KeyError as error:
             raise StudyError(f"{path}: entry missing ({one_line(error)}); {REMEDY}") from None
         except hdf5_guard.DAMAGE as error:
             raise StudyError(f"{path}: {one_line(error, 140)}; {REMEDY}") from None
-        yield header, counts
+        _check_dose(path, scan, measured)
+        yield scan
 
 
-def _read(file: h5py.File) -> tuple[Header, h5py.Dataset]:
+def _read(file: h5py.File) -> tuple[Scan, float]:
+    """The scan, and the mean signal that the file says it has."""
     study = hdf5_guard.member(file, STUDY)
     schema = hdf5_guard.attribute(study, "schema")
-    if not is_whole(schema, SCHEMA, SCHEMA):
-        raise ValueError(f"schema {one_line(schema, 20)} is not {SCHEMA}")
+    if not is_whole(schema, 1, SCHEMA):
+        raise ValueError(f"schema {one_line(schema, 20)} is not 1 to {SCHEMA}")
     counts = _counts(file)
     number, size = counts.shape[:2]
-    energy_ev = _physical(file, f"{SOURCE}/energy", "J", 1e7 * ELECTRONVOLT) / ELECTRONVOLT
-    distance = _physical(file, f"{DETECTOR}/distance", "m", 1e3)
-    pixel = _physical(file, f"{DETECTOR}/x_pixel_size", "m", 1.0)
-    metres = _array(file, TRANSLATION, (number, 3), "f", 1e6)
-    header = Header(
-        positions=-metres[:, 1::-1].astype(np.float64) / object_pixel(size, energy_ev, distance, pixel),
-        nodes=_array(file, f"{STUDY}/nodes", (number, 2), "i", 2**31 - 1).astype(np.int32, copy=False),
-        probe=_array(file, f"{SOURCE}/illumination", (size, size), "c", 1e30).astype(np.complex64, copy=False),
-        mask=_array(file, f"{DETECTOR}/mask", (size, size), "u", 2**32 - 1).astype(np.uint32, copy=False),
-        energy_ev=energy_ev,
-        distance_m=distance,
-        detector_pixel_m=pixel,
-        pitch=hdf5_guard.number(study, "pitch", TINY, MAX_PIXELS),
-        diameter=hdf5_guard.number(study, "diameter", TINY, MAX_PIXELS),
-        shape=_shape(hdf5_guard.attribute(study, "shape")),
-        dose_requested=hdf5_guard.number(study, "dose_requested", TINY, MAX_DOSE),
-        dose_measured=hdf5_guard.number(study, "dose_measured", TINY, MAX_DOSE),
+    geometry = Geometry(
+        _physical(file, f"{SOURCE}/energy", "J", 1e7 * ELECTRONVOLT) / ELECTRONVOLT,
+        _physical(file, f"{DETECTOR}/distance", "m", 1e3),
+        _physical(file, f"{DETECTOR}/x_pixel_size", "m", 1.0),
     )
-    _check(header, size)
-    return header, counts
+    pixel = geometry.object_pixel(size)
+    nodes = _array(file, f"{STUDY}/nodes", (number, 2), "i", 2**31 - 1).astype(np.int32, copy=False)
+    background = np.zeros((size, size))
+    if schema > 1:
+        background = _array(file, f"{STUDY}/background", (size, size), "f", MAX_DOSE).astype(np.float64, copy=False)
+    scan = Scan(
+        counts=counts,
+        positions=-_array(file, TRANSLATION, (number, 3), "f", 1e6)[:, 1::-1].astype(np.float64) / pixel,
+        probe=_probe(file, size),
+        shape=_shape(hdf5_guard.attribute(study, "shape")),
+        background=background,
+        mask=_array(file, f"{DETECTOR}/mask", (size, size), "u", 2**32 - 1) == 0,
+        dose=hdf5_guard.number(study, "dose_requested", TINY, MAX_DOSE),
+        geometry=geometry,
+        nodes=Nodes(nodes, hdf5_guard.number(study, "pitch", TINY, MAX_PIXELS)),
+    )
+    _check(scan)
+    return scan, hdf5_guard.number(study, "dose_measured", TINY, MAX_DOSE)
 
 
 def _counts(file: h5py.File) -> h5py.Dataset:
@@ -178,6 +165,17 @@ def _counts(file: h5py.File) -> h5py.Dataset:
     if not counts.dtype.isnative:  # what is read from it in blocks would reach torch, which knows no other order
         raise ValueError("counts are in the other byte order; write them little-endian")
     return counts
+
+
+def _probe(file: h5py.File, size: int) -> NDArray[np.complex64]:
+    """The probe's modes (M, N, N); a file of one mode may hold it as (N, N)."""
+    found = hdf5_guard.dataset(file, f"{SOURCE}/illumination").shape
+    modes = found[0] if len(found) == 3 else 1
+    if not 1 <= modes <= MAX_MODES:
+        raise ValueError(f"illumination has {modes} modes, not 1 to {MAX_MODES}")
+    wanted = (modes, size, size) if len(found) == 3 else (size, size)
+    wave = _array(file, f"{SOURCE}/illumination", wanted, "c", 1e30)
+    return wave.reshape(modes, size, size).astype(np.complex64, copy=False)
 
 
 def _physical(file: h5py.File, name: str, units: str, high: float) -> float:
@@ -209,31 +207,31 @@ def _shape(value: object) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def _check(header: Header, size: int) -> None:
-    """What single entries cannot tell. ValueError for a scan outside its object, or no light."""
-    corners = np.rint(header.positions) - size // 2
-    if header.shape[0] * header.shape[1] > MAX_PIXELS:
-        raise ValueError(f"an object of {header.shape} px is too large")
-    if not ((corners >= 0) & (corners + size <= header.shape)).all():
-        raise ValueError(f"a scan position leaves the object of {header.shape} px")
-    if header.nodes.min() < 0 or not header.probe.any():
+def _check(scan: Scan) -> None:
+    """What single entries cannot tell. ValueError for a scan outside its object, no light, no good pixel."""
+    corners = np.rint(scan.positions) - scan.size // 2
+    if scan.shape[0] * scan.shape[1] > MAX_PIXELS:
+        raise ValueError(f"an object of {scan.shape} px is too large")
+    if not ((corners >= 0) & (corners + scan.size <= scan.shape)).all():
+        raise ValueError(f"a scan position leaves the object of {scan.shape} px")
+    if scan.nodes is None or scan.nodes.index.min() < 0 or not scan.probe.any():
         raise ValueError("nodes are negative, or the probe is dark")
+    if scan.background.min() < 0 or not scan.mask.any():
+        raise ValueError("the background is negative, or the mask leaves no good pixel")
 
 
-def measured_dose(path: Path, header: Header, counts: h5py.Dataset, block: int = 256) -> float:
-    """Mean counts per pattern, read block by block and compared with the stored value.
+def _check_dose(path: Path, scan: Scan, stored: float) -> None:
+    """Compare the mean signal, read block by block, with the stored value.
 
-    Raises StudyError when they cannot be read, and when they differ: every later photon count would be wrong (the
+    Raises StudyError when counts cannot be read, and when they differ: every later photon count would be wrong (the
     usual cause of a run labelled with another dose than its data's).
     """
     try:
-        total = sum(int(counts[i : i + block].sum(dtype=np.int64)) for i in range(0, len(counts), block))
+        found = scan.signal
     except hdf5_guard.DAMAGE as error:
         raise StudyError(f"{path}: counts not readable ({one_line(error, 80)}); {REMEDY}") from None
-    found = total / len(counts)
-    if not abs(found - header.dose_measured) <= 1e-9 * found:  # NaN equals nothing
+    if not abs(found - stored) <= 1e-9 * max(abs(found), float(scan.mean_pattern.sum())):  # NaN equals nothing
         raise StudyError(
-            f"{path}: counts average {found:g} per pattern but the file says {header.dose_measured:g}; "
+            f"{path}: the signal averages {found:g} counts per pattern but the file says {stored:g}; "
             "the data were changed after they were written: run `dvc repro -f generate`"
         )
-    return found

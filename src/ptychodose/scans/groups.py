@@ -1,5 +1,7 @@
 """Groups of neighbouring patterns: what a network reconstructs jointly, and a covering set of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -52,3 +54,17 @@ def neighbour_groups(
         picked = np.concatenate([near[:, :1], np.take_along_axis(near, drawn, 1)], 1)  # (n, C)
         groups.append(members[picked])
     return np.concatenate(groups).astype(np.int64)
+
+
+def unseen_neighbours(
+    positions: NDArray[np.float64], groups: NDArray[np.int64], allowed: Sequence[int] | NDArray[np.int64], number: int
+) -> NDArray[np.int64]:
+    """For each group (n, C) the `number` patterns of `allowed` nearest its centroid that are not in it: (n, number)."""
+    allowed = np.asarray(allowed)
+    centroids = positions[groups].mean(1)  # (n, 2)
+    reach = min(groups.shape[1] + number, len(allowed))
+    _, near = cKDTree(positions[allowed]).query(centroids, k=reach)
+    near = allowed[near.reshape(len(groups), reach)]
+    foreign = (near[:, :, None] != groups[:, None, :]).all(2)  # (n, reach)
+    first = np.argsort(~foreign, axis=1, kind="stable")[:, :number]
+    return np.take_along_axis(near, first, 1)

@@ -16,12 +16,20 @@ from ptychodose.formats.h5 import read_arrays, write_arrays
 from ptychodose.formats.untrusted import is_whole, one_line
 from ptychodose.physics import lattice, overlap
 from ptychodose.scans import cxi
-from ptychodose.scans.cxi import Header
 from ptychodose.scans.groups import neighbour_groups
+from ptychodose.scans.scan import Scan
 
 SCHEMA = 1
 SPLITS = ("train", "test")
 REMEDY = "run `dvc repro overlap`"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a view is grouped: group sizes C (0 = a whole scan), K = `neighbours` nearest a group is drawn from."""
+
+    sizes: frozenset[int]
+    neighbours: int
 
 
 @dataclass(frozen=True)
@@ -33,25 +41,20 @@ class View:
     groups: dict[int, NDArray[np.int64]]
 
 
-def select(
-    header: Header,
-    step: int,
-    wanted: int | None,
-    sizes: set[int],
-    neighbours: int,
-    rng: np.random.Generator,
-    where: str,
-) -> View:
-    """Build the view of stride `step` of one split; `wanted` patterns, or None for one complete scan.
+def select(scan: Scan, step: int, wanted: int | None, rule: Rule, rng: np.random.Generator, where: str) -> View:
+    """Build the view of stride `step` of one split of the finest scan; `wanted` patterns, or None for one complete
+    scan.
 
     Raises StudyError naming the nearest usable value when there are too few patterns.
     """
-    index, scans = lattice.select_scans(header.nodes, step, wanted, rng)
+    if scan.nodes is None:
+        raise ValueError("a view is chosen from a lattice")
+    index, scans = lattice.select_scans(scan.nodes.index, step, wanted, rng)
     if wanted is not None:
-        _check_enough(index, scans, wanted, neighbours, where)
-    positions = header.positions[index]
+        _check_enough(index, scans, wanted, rule.neighbours, where)
+    positions = scan.positions[index]
     try:
-        groups = {size: _groups(positions, scans, size, neighbours, rng) for size in sorted(sizes)}
+        groups = {size: _groups(positions, scans, size, rule.neighbours, rng) for size in sorted(rule.sizes)}
     except StudyError as error:
         raise StudyError(f"{where}: {error}") from None
     return View(index, scans, groups)
@@ -80,40 +83,40 @@ def _check_enough(index: NDArray[np.int64], scans: NDArray[np.int32], wanted: in
     raise StudyError(f"{where}: overlap.train_patterns = {wanted}, but {found}; nearest usable value: {usable}")
 
 
-def describe(
-    header: Header, view: View, step: int, group_size: int, neighbours: int, counts: float
-) -> dict[str, object]:
-    """Overlap and photons of a view: M1 to M3, n-bar, alpha (see `measures`), numbers of patterns and groups.
+def describe(scan: Scan, view: View, step: int, group_size: int, neighbours: int) -> dict[str, object]:
+    """Overlap and photons of a view of the finest `scan`: M1 to M3, n-bar, alpha (see `overlap`), numbers of patterns
+    and groups.
 
-    `counts` = detected photons in the kept patterns. Scans are measured apart (a group never mixes them) and
-    averaged over patterns; `step` is the stride on the finest lattice.
+    Scans are measured apart (a group never mixes them) and averaged over patterns; `step` is the stride on the finest
+    lattice.
     """
-    positions, width = header.positions[view.index], step * header.pitch
+    if scan.nodes is None:
+        raise ValueError("a view is chosen from a lattice")
+    chosen, width, diameter = scan.select(view.index), step * scan.nodes.pitch, scan.diameter
     groups = view.groups[group_size]
     of_group = view.scan[groups[:, 0]]
     rows = []
     for number in np.unique(view.scan):
-        mine = positions[view.scan == number]
-        rows.append((len(mine), overlap.between_images(mine, neighbours - 1, header.diameter),
-                     overlap.between_groups(positions, groups[of_group == number], header.diameter)))  # fmt: skip
-    nbar = overlap.photons_per_pixel(counts, len(view.index), width)
-    incident = float((np.abs(header.probe.astype(np.complex128)) ** 2).sum())
+        mine = chosen.positions[view.scan == number]
+        rows.append((len(mine), overlap.between_images(mine, neighbours - 1, diameter),
+                     overlap.between_groups(chosen.positions, groups[of_group == number], diameter)))  # fmt: skip
+    nbar = chosen.photons_per_pixel(width)
     return {
         "images": len(view.index),
-        "unique_images": len(np.unique(positions, axis=0)),
+        "unique_images": len(np.unique(chosen.positions, axis=0)),
         "scans": len(rows),
         "groups": len(groups),
         "group_size": group_size,
         "step_px": width,
-        "overlap_ratio": 1 - width / header.diameter,
-        "probe_d90_px": header.diameter,
-        "m1_within_groups": overlap.within_groups(positions, groups, header.diameter),
+        "overlap_ratio": 1 - width / diameter,
+        "probe_d90_px": diameter,
+        "m1_within_groups": overlap.within_groups(chosen.positions, groups, diameter),
         "m2_between_images": _mean([(n, m2) for n, m2, _ in rows]),
         "m3_between_groups": _mean([(n, m3) for n, _, m3 in rows]),
         "photons_per_pixel": nbar,
-        "incident_photons_per_pixel": incident / width**2,
-        "photons_per_um2": nbar / (header.pixel_m * 1e6) ** 2,
-        "alpha": overlap.sampling_ratio(len(header.probe), width),
+        "incident_photons_per_pixel": scan.incident / width**2,
+        "photons_per_um2": nbar / (scan.pixel_m * 1e6) ** 2,
+        "alpha": overlap.sampling_ratio(scan.size, width),
     }
 
 

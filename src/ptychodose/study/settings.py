@@ -36,6 +36,8 @@ class Generate:
     distance_m: float = limit(0, 100, open_low=True)
     detector_pixel_um: float = limit(0, 1e4, open_low=True)
     nodes_per_diameter: int = limit(2, 100)
+    background: float = limit(0, 1e6, 0.0)
+    mask: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

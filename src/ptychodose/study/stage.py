@@ -16,7 +16,7 @@ from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import remove_stale
 from ptychodose.study.isa import PINS
 
-ROOT = Path(__file__).resolve().parents[2]  # of this copy: DVC's temporary experiments have their own
+ROOT = Path(__file__).resolve().parents[3]  # of this copy: DVC's temporary experiments have their own
 Environment = Callable[[], Mapping[str, str | None]]
 LOGS = Path("logs")
 OUTS = (Path("data"), Path("metrics"), LOGS)  # where killed writers may have left temporary files

@@ -1,5 +1,6 @@
 """What a training left behind: its jobs with their bundles and digests, or why an arm was skipped."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def read_training_manifest(path: Path, remedy: str, arm: str | None = None) -> d
         reason = "not found" if isinstance(error, FileNotFoundError) else one_line(error)
         raise StudyError(f"{path}: missing or not a training manifest ({reason}); {remedy}") from None
     return document
+
+
+def join_manifests(documents: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """One training manifest of all arms: their jobs and skipped jobs, in the order of the tables."""
+    return {kind: [job for doc in documents.values() for job in doc[kind]] for kind in ("jobs", "skipped")}
 
 
 def _is_list(value: object) -> bool:

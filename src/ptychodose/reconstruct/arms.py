@@ -1,0 +1,102 @@
+"""The rows of the comparison: control rows, trained bundles and registered reconstructors, on the same photons."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from ptychodose.errors import StudyError
+from ptychodose.networks import predict, unrolled
+from ptychodose.networks.predict import Solver
+from ptychodose.networks.restore import restore
+from ptychodose.physics import noise
+from ptychodose.reconstruct import reconstructors
+from ptychodose.scans.groups import covering
+from ptychodose.scans.scan import Scan
+from ptychodose.scans.trial import Trial
+from ptychodose.study import progress
+from ptychodose.study.settings import Params
+
+
+@dataclass(frozen=True)
+class Row:
+    """A reconstruction (H, W) and what it was given: the view (None: none), C (None: not a matter of groups), and
+    the share of the view's photons that thinning left."""
+
+    obj: NDArray[np.complex64]
+    view: str | None = "dense"
+    group_size: int | None = None
+    share: float = 1.0
+
+    def given(self) -> dict[str, str | int | float]:
+        """What it was given, as attributes of a file: None is left out."""
+        named = {"view": self.view, "group_size": self.group_size, "share": self.share}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def network_of(job: Mapping[str, Any], size: int) -> nn.Module:
+    """The network of a finished training job, for patches of `size` = N px.
+
+    Raises StudyError for a bundle of another digest, group size or N, or with weights that do not fit.
+    """
+    path = Path(job["result"]["bundle_path"])
+    net, meta = restore(path, job["result"]["bundle_sha256"], unrolled.build)
+    found, wanted = (meta.get("group_size"), meta.get("size")), (job.get("C"), size)
+    if found != wanted:
+        raise StudyError(
+            f"{path}: trained on (C, N) = {found}, but this study needs {wanted}; run `dvc repro train_{job['arm']}`"
+        )
+    return net
+
+
+def networks(trial: Trial, params: Params, jobs: list[dict[str, Any]]) -> dict[str, Row]:
+    """A row for every trained arm, and one for `dense` on the thinned counts."""
+    rows, share, block = {}, trial.equal_total, params.compare.block_groups
+    for job in jobs:
+        name, arm = job["arm"], params.arms()[job["arm"]]
+        view, size = str(arm.view), arm.group_size
+        solver, groups = predict.by_network(network_of(job, trial.scan.size)), trial.views[view].groups[size]
+        rows[name] = Row(stitched(trial.of(view), groups, solver, name, block), view, size)
+        if name == "dense" and view == "dense" and share is not None:
+            few = trial.thinned(share, params.seed_of("noise"))
+            rows["dense_thinned"] = Row(stitched(few, groups, solver, "dense_thinned", block), view, size, share)
+    return rows
+
+
+def registered(trial: Trial, params: Params, solved: Mapping[str, NDArray[np.complex64]]) -> dict[str, Row]:
+    """A row for every line of the registry, on the dense view; `solved` holds objects that stages have made. An arm's
+    random stream hangs on its name, not on its place in the registry."""
+    rows: dict[str, Row] = {}
+    if "dense" not in trial.views:
+        return rows
+    scan = trial.of("dense")
+    for name in reconstructors.REGISTRY:
+        if name in solved:
+            obj = solved[name]
+        else:
+            rng = noise.stream(params.seed, "solver", name)
+            found = {**solved, **{key: row.obj for key, row in rows.items()}}
+            obj = reconstructors.run(name, scan, params, rng, found)
+        rows[name] = Row(obj)
+    return rows
+
+
+def stitched(scan: Scan, groups: NDArray[np.int64], solver: Solver, name: str, block: int) -> NDArray[np.complex64]:
+    """One row by groups (n, C): a covering set of them, solved `block` at a time and stitched."""
+    few = covering(groups)
+    with progress.bar(len(few), name, "group") as bar:
+        return predict.reconstruct(solver, scan, few, block, bar.update)[0]
+
+
+def of_stage(trial: Trial, solved: Mapping[str, NDArray[np.complex64]]) -> dict[str, Row]:
+    """Rows of the MAP stage beyond the registry: the sparse view, and the dense one with the sparse one's photons."""
+    share, rows = trial.equal_total, {}
+    if "map_sparse" in solved:
+        rows["map_sparse"] = Row(solved["map_sparse"], "sparse")
+    if "map_thinned" in solved and share is not None:
+        rows["map_thinned"] = Row(solved["map_thinned"], "dense", share=share)
+    return rows

@@ -1,0 +1,58 @@
+"""Stage `reconstruct`: every arm reconstructs the held-out region from the same photons. No truth is read here."""
+
+from pathlib import Path
+
+import torch
+
+from ptychodose.formats.atomic import atomic_folder, write_json
+from ptychodose.formats.h5 import read_array, write_arrays
+from ptychodose.reconstruct import arms
+from ptychodose.scans import cxi, views
+from ptychodose.scans.trial import Trial
+from ptychodose.study import isa, params
+from ptychodose.study.manifest import check_inputs, environment, write_stage_manifest
+from ptychodose.study.settings import Params
+from ptychodose.study.stage import run
+from ptychodose.study.training_manifest import join_manifests, read_training_manifest
+
+TEST, VIEWS, MAP, BUNDLES = (Path(f"data/{name}") for name in ("simulated/test.cxi", "views", "map", "bundles"))
+OUT, JOBS = Path("data/reconstructions"), Path("data/training_manifest.json")
+
+
+def main() -> None:
+    """Test split, views, bundles, MAP solutions -> data/reconstructions/<arm>.h5, data/training_manifest.json."""
+    study = params.load()
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)  # as in training: the reconstructions' bytes depend on it
+    paths = [VIEWS / f"{name}.h5" for name in study.views()]
+    check_inputs("generate", [TEST])
+    check_inputs("overlap", paths)
+    check_inputs("reconstruct_map", [MAP])
+    jobs = _jobs(study)
+    solved = {path.stem: read_array(path, "obj", "run `dvc repro reconstruct_map`") for path in MAP.glob("*.h5")}
+    with cxi.dataset(TEST) as scan:
+        trial = Trial(scan, views.read_built(paths, "test", study.group_sizes() | {4}))
+        rows = {"flat": arms.Row(scan.flat(), view=None)} | arms.networks(trial, study, jobs["jobs"])
+        rows |= arms.registered(trial, study, solved) | arms.of_stage(trial, solved)
+        with atomic_folder(OUT) as folder:
+            for name, row in rows.items():
+                write_arrays(folder / f"{name}.h5", {"obj": row.obj}, {"pixel_m": scan.pixel_m, **row.given()})
+    write_json(JOBS, jobs)
+    parameters = {"seed": study.seed, "seeds": study.seeds, "arms": study.arms(), "hybrid": study.train_hybrid.bundle}
+    inputs = [TEST, *paths, MAP, *(BUNDLES / name for name in study.arms()), Path(study.train_hybrid.bundle).parent]
+    write_stage_manifest("reconstruct", inputs, [OUT, JOBS], parameters, environment())
+
+
+def _jobs(study: Params) -> dict:
+    """All arms' jobs, after checking each bundle folder against its stage's record."""
+    documents = {}
+    for arm in study.arms():
+        folder = BUNDLES / arm
+        check_inputs(f"train_{arm}", [folder])
+        remedy = f"run `dvc checkout {folder}` or `dvc repro train_{arm}`"
+        documents[arm] = read_training_manifest(folder / "training_manifest.json", remedy, arm)
+    return join_manifests(documents)
+
+
+if __name__ == "__main__":
+    run("reconstruct", main, lambda: isa.pins(params.load().train))
