@@ -59,7 +59,8 @@ def _check_study() -> None:
     except DvcException as error:
         raise StudyError(f"dvc.lock: DVC cannot compare it ({one_line(error)}); see `dvc status`") from None
     if changed:
-        raise StudyError(f"stage {min(changed)}: not what dvc.lock recorded; see `dvc status`, then run `dvc repro`")
+        stage = min(changed)
+        raise StudyError(f"stage {stage}: not as in dvc.lock ({one_line(changed[stage])}); run `dvc repro`")
 
 
 def _run(stage: str, entry: dict[str, Any], known: list[str]) -> Run:
