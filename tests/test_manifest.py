@@ -72,7 +72,7 @@ def test_content_digest_sees_attributes_of_the_root():
         {},
         {"view": "a"},
         {"view": "b"},
-        {"name": "a"},
+        {"title": "a"},
         {"view": 0},
         {"view": 0.0},
         {"view": np.zeros(1, int)},
