@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-import yaml
-
 from ptychodose.errors import StudyError
 from ptychodose.integrity import lock, record, revision, values
 from ptychodose.integrity.places import digests
@@ -72,13 +70,11 @@ def against(name: str) -> Comparison:
     commit = revision.commit(name)
     if commit is None:
         raise StudyError(f"{name}: git knows no such commit; `git log --oneline` and `git tag` list them")
-    text = revision.content(commit, manifest.JOINED)
-    if text is None:
+    if revision.content(commit, manifest.JOINED) is None:
         raise StudyError(f"{name}: has no {manifest.JOINED}; name a commit with results")
-    old, new = _document(text, name), manifest.read(manifest.JOINED)
+    (old, then), new, now = _records(commit, name), manifest.read(manifest.JOINED), load_yaml("dvc.lock")
     before = {row.path: row for row in record.rows(old)}
     after = {row.path: row for row in record.rows(new)}
-    then, now = _lock(revision.content(commit, "dvc.lock")), load_yaml("dvc.lock")
     held = _held(then)
     files = [
         _verdict(path, before.get(path), after.get(path), commit, held.get(path)) for path in sorted(before | after)
@@ -87,24 +83,20 @@ def against(name: str) -> Comparison:
     return Comparison(name, commit, files, [] if alike else revision.causes(old, new, then, now))
 
 
-def _document(text: bytes, name: str) -> dict[str, Any]:
-    """An older manifest.json, checked like the one of today."""
+def _records(commit: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """manifest.json and dvc.lock of a commit, checked like those of today. A dvc.lock that is not there or not readable
+    explains nothing: it is empty."""
     with TemporaryDirectory(prefix="ptychodose-") as folder:
-        path = Path(folder) / manifest.JOINED.name
-        path.write_bytes(text)
+        joined, locked = Path(folder, manifest.JOINED), Path(folder, "dvc.lock")
+        for path in (joined, locked):
+            path.write_bytes(revision.content(commit, path.name) or b"")
         try:
-            return manifest.read(path)
+            document = manifest.read(joined)
         except StudyError:
             raise StudyError(f"{name}: its {manifest.JOINED} is not readable by this version") from None
-
-
-def _lock(text: bytes | None) -> dict[str, Any]:
-    """An older dvc.lock as a mapping; empty when there is none or it is not readable: then it explains nothing."""
-    try:
-        found = yaml.safe_load(text or b"{}")
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        with suppress(StudyError):
+            return document, load_yaml(locked)
+    return document, {}
 
 
 def _held(document: dict[str, Any]) -> dict[str, Path]:
