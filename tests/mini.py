@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import yaml
 
-from ptychodose.integrity import listings, lock
+from ptychodose.integrity import lock
 from ptychodose.study import manifest
 
 ARRAY, TABLE, NOTES, METRIC, PICTURE = "data/a.h5", "data/f/t.csv", "data/f/n.json", "metrics/m.json", "metrics/p.png"
@@ -57,7 +57,7 @@ def keep(path):
 
 def keep_folder(folder):
     names = {path.name: keep(path) for path in sorted(Path(folder).iterdir())}
-    data = listings.written(names)
+    data = lock.written(names)
     md5 = hashlib.md5(data).hexdigest() + ".dir"
     write(lock.cache_path(md5), data)
     return md5

@@ -44,6 +44,43 @@ def test_content_digest_of_zip_npz_and_json():
     assert manifest.content_digest(Path("a.npz")) == manifest.content_digest(Path("b.npz"))
 
 
+def digest_of(values, name="a/b", suffix="h5", **attributes):
+    """Content digest of a file with one array, and attributes of its root."""
+    path = Path(f"v.{suffix}")
+    if suffix == "npz":
+        np.savez(path, **{name: values})
+    else:
+        with h5py.File(path, "w") as file:
+            file[name] = values
+            file.attrs.update(attributes)
+    return manifest.content_digest(path)
+
+
+@pytest.mark.parametrize("suffix", ["h5", "cxi", "npz"])
+def test_content_digest_sees_dtype_shape_and_name_where_all_bytes_are_equal(suffix):
+    zeros = np.zeros((4, 6), np.int64)
+    others = [zeros.view(np.float64), zeros.view(">i8"), zeros.reshape(6, 4), zeros.ravel(), np.zeros(48, np.int32)]
+    assert all(other.tobytes() == zeros.tobytes() for other in others)
+    digests = [digest_of(values, suffix=suffix) for values in (zeros, *others)]
+    digests.append(digest_of(zeros, "a/c", suffix))
+    assert len(set(digests)) == len(digests) and digest_of(zeros, suffix=suffix) == digests[0]
+
+
+def test_content_digest_sees_attributes_of_the_root():
+    values = np.zeros(3)
+    attributes = [
+        {},
+        {"view": "a"},
+        {"view": "b"},
+        {"name": "a"},
+        {"view": 0},
+        {"view": 0.0},
+        {"view": np.zeros(1, int)},
+    ]
+    digests = {digest_of(values, **each) for each in attributes}
+    assert len(digests) == len(attributes)
+
+
 def write(path, text):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text)

@@ -13,7 +13,7 @@ import pytest
 import mini
 from mini import ARRAY, METRIC, NOTES, PICTURE, TABLE
 from ptychodose.errors import StudyError
-from ptychodose.integrity import causes, lock, record, reproduced, values, verify_command
+from ptychodose.integrity import lock, record, reproduced, revision, values, verify_command
 
 
 @pytest.fixture
@@ -113,17 +113,17 @@ def test_causes_are_listed_once(home, capsys):
 def test_a_cause_that_nobody_recorded_is_said_to_be_one(home):
     mini.write_array(np.linspace(0, 1.0001, 50))
     mini.record()
-    assert reproduced.against("HEAD").because == [causes.UNRECORDED]
+    assert reproduced.against("HEAD").because == [revision.UNRECORDED]
 
 
 def test_manifests_without_environments_are_read():
     flat = {"schema": 1, "stages": {}}
     told = {**flat, "environments": {"one": {"torch": "2"}, "two": {"torch": "2"}}}
     later = {**flat, "environments": {"one": {"torch": "3"}, "two": {"torch": "3"}}}
-    assert causes.found(flat, flat, {}, {}) == [causes.UNRECORDED]
-    assert causes.found(flat, told, {}, {}) == ["environment: recorded now only"]
-    assert causes.found(told, later, {}, {}) == ["environment: torch 2 -> 3 (one, two)"]
-    assert causes.found(flat, flat, {"stages": []}, {"stages": {"x": None}}) == [causes.UNRECORDED]
+    assert revision.causes(flat, flat, {}, {}) == [revision.UNRECORDED]
+    assert revision.causes(flat, told, {}, {}) == ["environment: recorded now only"]
+    assert revision.causes(told, later, {}, {}) == ["environment: torch 2 -> 3 (one, two)"]
+    assert revision.causes(flat, flat, {"stages": []}, {"stages": {"x": None}}) == [revision.UNRECORDED]
 
 
 def test_revisions_that_cannot_be_compared_are_one_line(home, capsys):

@@ -12,7 +12,7 @@ from damage import flip
 from mini import ARRAY, METRIC, NOTES, TABLE
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import sha256_file
-from ptychodose.integrity import copies, listings, lock, record, repair, seal, stores, verify, verify_command
+from ptychodose.integrity import lock, places, record, repair, verify, verify_command
 
 
 @pytest.fixture(autouse=True)
@@ -42,20 +42,20 @@ def edit(path, change):
 
 
 def test_an_intact_study_is_intact():
-    assert bad() == set() and stores.whole_cache()[0] == []
+    assert bad() == set() and verify.whole_cache()[0] == []
     assert {f.path for f in verify.verify()} == {"manifest.json", *record.read().rows}
 
 
 def test_both_digests_come_from_one_reading_and_say_why_there_are_none(monkeypatch):
-    assert copies.digests(Path(ARRAY)).sha256 == sha256_file(Path(ARRAY))
-    assert copies.digests(Path("none")) is None and copies.digests(Path("data")) is None
-    assert copies.digests(Path(ARRAY) / "x") is None
+    assert places.digests(Path(ARRAY)).sha256 == sha256_file(Path(ARRAY))
+    assert places.digests(Path("none")) is None and places.digests(Path("data")) is None
+    assert places.digests(Path(ARRAY) / "x") is None
 
     def fail(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", fail)
-    assert copies.digests(Path(ARRAY)).problem == "not readable (Permission denied)"
+    assert places.digests(Path(ARRAY)).problem == "not readable (Permission denied)"
 
 
 def test_every_layer_is_checked_by_itself():
@@ -106,9 +106,9 @@ def test_records_cannot_point_out_of_the_study(path):
         lock.outs({"stages": {"one": {"outs": [{"path": path, "md5": "0" * 32}]}}})
     with pytest.raises(StudyError, match="unusable"):
         lock.outs({"stages": {"one": {"outs": [{"path": "x", "md5": "../../x"}]}}})
-    data = listings.written({path: "0" * 32})
+    data = lock.written({path: "0" * 32})
     with pytest.raises(ValueError, match="not usable"):
-        listings.parse(data, mini.hashlib.md5(data).hexdigest() + ".dir")
+        lock.names(data, mini.hashlib.md5(data).hexdigest() + ".dir")
 
 
 def test_a_lost_listing_is_named_and_its_files_still_checked():
@@ -134,7 +134,7 @@ def test_strays_without_git_are_looked_for_in_output_folders_only(monkeypatch):
 def test_the_cache_may_be_elsewhere_and_hold_strangers(tmp_path, monkeypatch):
     lock.objects_folder().joinpath("00").mkdir()
     lock.objects_folder().joinpath("00/.half.7.tmp").write_text("half")
-    assert [f.kind for f in stores.whole_cache()[0]] == [verify.UNLISTED]
+    assert [f.kind for f in verify.whole_cache()[0]] == [verify.UNLISTED]
     Path(".dvc/cache").rename(tmp_path / "far%20away")
     for file, value in ((".dvc/config", "../far%20away"), (".dvc/config.local", f'"{tmp_path}/far%20away"')):
         Path(file).write_text(
@@ -154,12 +154,12 @@ def test_repair_goes_on_after_a_copy_that_cannot_be_written(monkeypatch):
     flip(Path(ARRAY))
     flip(Path(TABLE))
 
-    def full(source, target, wanted, read_only, put=copies.put):
+    def full(source, target, wanted, read_only, put=places.put):
         if target == Path(ARRAY):
             raise StudyError("data/a.h5: No space left on device")
         put(source, target, wanted, read_only)
 
-    monkeypatch.setattr(copies, "put", full)
+    monkeypatch.setattr(places, "put", full)
     made = {entry.path: entry.source for entry in repair.repair()}
     assert made == {ARRAY: None, TABLE: "cache"} and bad() == {(ARRAY, "mismatch")}
 
@@ -169,7 +169,7 @@ def test_a_copy_that_turns_bad_meanwhile_is_not_put_in_place():
     before = Path(ARRAY).read_bytes()
     mini.write("bad", b"bad")
     with pytest.raises(StudyError, match="not replaced"):
-        copies.put(Path("bad"), Path(ARRAY), wanted, read_only=False)
+        places.put(Path("bad"), Path(ARRAY), wanted, read_only=False)
     assert Path(ARRAY).read_bytes() == before and [p.name for p in Path("data").glob(".*")] == []
 
 
@@ -198,11 +198,11 @@ def test_repair_needs_a_manifest_that_git_holds():
 
 
 def test_the_seal_sees_entries_and_not_layout():
-    first = seal.seal()
+    first = record.seal()
     assert re.fullmatch(r"[0-9a-f]{64}", first)
     document = json.loads(Path("manifest.json").read_text())
     Path("manifest.json").write_text(json.dumps(dict(reversed(document.items())), indent=7))
-    assert seal.seal() == first
+    assert record.seal() == first
     seen = {first}
     other = {"path": "x", "bytes": 0, "sha256": "0" * 64, "content_sha256": "0" * 64}
     for stage, rows in document["stages"].items():
@@ -211,7 +211,7 @@ def test_the_seal_sees_entries_and_not_layout():
                 edited = json.loads(json.dumps(document))
                 edited["stages"][stage][i][key] = other[key]
                 Path("manifest.json").write_text(json.dumps(edited))
-                seen.add(seal.seal())
+                seen.add(record.seal())
     assert len(seen) == 1 + 4 * sum(len(rows) for rows in document["stages"].values())
 
 
@@ -219,7 +219,7 @@ def test_a_seal_is_printed_alone_and_only_of_an_intact_study(capsys):
     assert run("--seal") == 0
     said = capsys.readouterr()
     digest = said.out.strip()
-    assert said.out == f"{seal.seal()}\n" and "git tag -s" in said.err
+    assert said.out == f"{record.seal()}\n" and "git tag -s" in said.err
     assert run("--expect", digest.upper()) == 0 and f"seal as expected: {digest}" in capsys.readouterr().out
     assert run("--expect", "0" * 64) == 1
     assert len(re.findall("^NOT the expected seal", capsys.readouterr().out, re.M)) == 1

@@ -18,9 +18,9 @@ from rocrate.model import ComputerLanguage, ContextEntity, Entity  # type: ignor
 from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]
 
 from ptychodose.errors import StudyError
-from ptychodose.formats.atomic import atomic_folder
+from ptychodose.formats.atomic import atomic_folder, sha256_file
 from ptychodose.integrity import crate_files
-from ptychodose.integrity.crate_files import Described, Run
+from ptychodose.integrity.crate_files import Run
 from ptychodose.study.params import load_yaml
 
 VERSION = "1.3"
@@ -32,26 +32,19 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.1": "Workflow RO-Crate",
 }
 FORMATS = {
-    ".cff": "application/yaml",
-    ".csv": "text/csv",
-    ".cxi": "application/x-hdf5",
-    ".h5": "application/x-hdf5",
-    ".json": "application/json",
-    ".md": "text/markdown",
-    ".png": "image/png",
-    ".py": "text/x-python",
-    ".toml": "application/toml",
-    ".yaml": "application/yaml",
-    ".zip": "application/zip",
-}
+    ".cff": "application/yaml", ".csv": "text/csv", ".cxi": "application/x-hdf5", ".h5": "application/x-hdf5",
+    ".json": "application/json", ".md": "text/markdown", ".png": "image/png",
+    ".py": "text/x-python", ".toml": "application/toml", ".yaml": "application/yaml", ".zip": "application/zip",
+    "dvc.lock": "application/yaml",
+}  # fmt: skip
 
 
 def write(out: Path, with_data: bool) -> int:
     """Write the crate of the study in the current folder to the folder `out`; returns the number of files it
     describes. Without `with_data` it is the metadata alone, which names files by path, size and SHA256.
 
-    Raises StudyError when a file is not what manifest.json or dvc.lock says, when `out` holds anything but an earlier
-    crate, and when the disk fails; `out` then stays as it was.
+    Raises StudyError when `verify` or `dvc status` finds anything, when `out` holds anything but an earlier crate, and
+    when the disk fails; `out` then stays as it was.
     """
     _check_target(out)
     runs, files = crate_files.read()
@@ -60,8 +53,9 @@ def write(out: Path, with_data: bool) -> int:
         with atomic_folder(out) as folder:
             if with_data:
                 crate.write(folder)
-                for path, item in files.items():
-                    crate_files.check(path, item, folder / path)
+                for path, sha256 in files.items():
+                    if sha256_file(folder / path) != sha256:
+                        raise StudyError(f"{path}: changed while it was copied; write the crate again")
             else:
                 crate.metadata.write(folder)
     except OSError as error:
@@ -77,13 +71,12 @@ def _check_target(out: Path) -> None:
         raise StudyError(f"{out}: exists and is not a crate; name another folder with --out")
 
 
-def _describe(runs: list[Run], files: Mapping[str, Described]) -> ROCrate:
+def _describe(runs: list[Run], files: Mapping[str, str]) -> ROCrate:
     crate = ROCrate(version=VERSION)
     _describe_root(crate)
-    entities = {path: crate.add_file(path, path, properties=_file(path, item)) for path, item in files.items()}
+    entities = {path: crate.add_file(path, path, properties=_file(path, sha256)) for path, sha256 in files.items()}
     scripts = {path: entities[path] for path in sorted({run.script for run in runs})}
     _retype(scripts.values(), "SoftwareSourceCode")
-    actions = [_action(crate, run, entities) for run in runs]
     workflow = entities["dvc.yaml"]
     _retype([workflow], "SoftwareSourceCode", "ComputationalWorkflow")
     properties = {"name": "DVC", "url": "https://dvc.org", "identifier": "https://dvc.org"}
@@ -91,9 +84,14 @@ def _describe(runs: list[Run], files: Mapping[str, Described]) -> ROCrate:
     workflow["hasPart"] = list(scripts.values())
     workflow["softwareRequirements"] = [_software(crate, name, version) for name, version in _locked_versions()]
     crate.mainEntity = workflow
-    crate.root_dataset["mentions"] = [_whole_run(crate, runs, entities), *actions]
+    crate.root_dataset["mentions"] = _actions(crate, runs, entities)
     entities["README.md"]["about"] = crate.root_dataset
     return crate
+
+
+def _add(crate: ROCrate, identifier: str, kind: str, **properties: Any) -> Entity:
+    """Something that is no file, added once however often it is named."""
+    return crate.get(identifier) or crate.add(ContextEntity(crate, identifier, {"@type": kind, **properties}))
 
 
 def _describe_root(crate: ROCrate) -> None:
@@ -108,10 +106,12 @@ def _describe_root(crate: ROCrate) -> None:
     root["version"] = str(cited["version"])
     root["keywords"] = list(cited.get("keywords", []))
     root["author"] = [_author(crate, number, row) for number, row in enumerate(cited["authors"], 1)]
-    licence = f"https://spdx.org/licenses/{cited['license']}"
-    properties = {"@type": "CreativeWork", "name": cited["license"], "description": "Licence of all files: see LICENSE"}
-    root["license"] = crate.add(ContextEntity(crate, licence, properties))
-    root["conformsTo"] = [_profile(crate, identifier, name) for identifier, name in PROFILES.items()]
+    licence, said = f"https://spdx.org/licenses/{cited['license']}", "Licence of all files: see LICENSE"
+    root["license"] = _add(crate, licence, "CreativeWork", name=cited["license"], description=said)
+    root["conformsTo"] = [
+        _add(crate, profile, "CreativeWork", name=name, version=profile.rsplit("/", 1)[1])
+        for profile, name in PROFILES.items()
+    ]
 
 
 def _date(cited: Mapping[str, Any]) -> str:
@@ -128,20 +128,14 @@ def _author(crate: ROCrate, number: int, row: Mapping[str, Any]) -> Entity:
     """A person, or an entity of the citation file format, which has a name in one piece."""
     identifier = str(row.get("orcid") or row.get("website") or f"#author-{number}")
     if "name" in row:
-        return crate.add(ContextEntity(crate, identifier, {"@type": "Organization", "name": row["name"]}))
+        return _add(crate, identifier, "Organization", name=row["name"])
     given, family = str(row.get("given-names", "")), str(row.get("family-names", ""))
-    names = {"name": f"{given} {family}".strip(), "givenName": given, "familyName": family}
-    return crate.add(ContextEntity(crate, identifier, {"@type": "Person", **names}))
+    return _add(crate, identifier, "Person", name=f"{given} {family}".strip(), givenName=given, familyName=family)
 
 
-def _profile(crate: ROCrate, identifier: str, name: str) -> Entity:
-    properties = {"@type": "CreativeWork", "name": name, "version": identifier.rsplit("/", 1)[1]}
-    return crate.add(ContextEntity(crate, identifier, properties))
-
-
-def _file(path: str, item: Described) -> dict[str, str]:
-    kind = FORMATS.get(Path(path).suffix, "application/yaml" if path == "dvc.lock" else "text/plain")
-    return {"contentSize": str(item.size), "sha256": item.sha256, "encodingFormat": kind}
+def _file(path: str, sha256: str) -> dict[str, str]:
+    kind = FORMATS.get(path) or FORMATS.get(Path(path).suffix, "text/plain")
+    return {"contentSize": str(Path(path).stat().st_size), "sha256": sha256, "encodingFormat": kind}
 
 
 def _retype(entities: Any, *more: str) -> None:
@@ -150,13 +144,22 @@ def _retype(entities: Any, *more: str) -> None:
         entity.properties().update({"@type": ["File", *more], "name": entity.id})
 
 
+def _actions(crate: ROCrate, runs: list[Run], entities: Mapping[str, Entity]) -> list[Entity]:
+    """The run of the workflow, from what no stage makes to what all make, then that of every stage."""
+    made = {path for run in runs for path in run.makes}
+    used = {path for run in runs for path in run.uses} - made
+    whole = _add(crate, "#study", "CreateAction", name="dvc repro")
+    whole["instrument"] = entities["dvc.yaml"]
+    whole["object"], whole["result"] = ([entities[path] for path in sorted(paths)] for paths in (used, made))
+    return [whole, *(_action(crate, run, entities) for run in runs)]
+
+
 def _action(crate: ROCrate, run: Run, entities: Mapping[str, Entity]) -> Entity:
     """One stage's run; files are named before parameters."""
-    used = [*(entities[path] for path in run.uses), *(_parameter(crate, *item) for item in run.parameters.items())]
-    properties = {"@type": "CreateAction", "name": f"stage {run.stage}", "description": run.command}
-    action = crate.add(ContextEntity(crate, f"#stage/{run.stage}", properties))
+    action = _add(crate, f"#stage/{run.stage}", "CreateAction", name=f"stage {run.stage}", description=run.command)
+    parameters = [_parameter(crate, *item) for item in run.parameters.items()]
     action["instrument"] = entities[run.script]
-    action["object"] = used
+    action["object"] = [entities[path] for path in run.uses] + parameters
     action["result"] = [entities[path] for path in run.makes]
     return action
 
@@ -164,27 +167,13 @@ def _action(crate: ROCrate, run: Run, entities: Mapping[str, Entity]) -> Entity:
 def _parameter(crate: ROCrate, name: str, value: Any) -> Entity:
     """One parameter of dvc.lock; JSON-LD drops null and merges lists, so these are kept as JSON text."""
     text = json.dumps(value)
-    identifier = f"#parameter/{quote(name)}={quote(text, safe='')}"
     kept = value if isinstance(value, bool | int | float | str) else text
-    properties = {"@type": "PropertyValue", "name": name, "value": kept}
-    return crate.get(identifier) or crate.add(ContextEntity(crate, identifier, properties))
-
-
-def _whole_run(crate: ROCrate, runs: list[Run], entities: Mapping[str, Entity]) -> Entity:
-    """The run of the workflow: from what no stage makes to what all make."""
-    made = {path for run in runs for path in run.makes}
-    used = sorted({path for run in runs for path in run.uses} - made)
-    action = crate.add(ContextEntity(crate, "#study", {"@type": "CreateAction", "name": "dvc repro"}))
-    action["instrument"] = entities["dvc.yaml"]
-    action["object"] = [entities[path] for path in used]
-    action["result"] = [entities[path] for path in sorted(made)]
-    return action
+    return _add(crate, f"#parameter/{quote(name)}={quote(text, safe='')}", "PropertyValue", name=name, value=kept)
 
 
 def _software(crate: ROCrate, name: str, version: str) -> Entity:
     page = f"https://pypi.org/project/{name}/{version}/"
-    properties = {"@type": "SoftwareApplication", "name": name, "softwareVersion": version, "url": page}
-    return crate.add(ContextEntity(crate, page, properties))
+    return _add(crate, page, "SoftwareApplication", name=name, softwareVersion=version, url=page)
 
 
 def _project() -> dict[str, Any]:

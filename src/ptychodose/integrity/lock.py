@@ -1,39 +1,36 @@
-"""dvc.lock and DVC's cache, read as plain files: what DVC promises, without asking DVC."""
+"""dvc.lock, DVC's listings of folders and DVC's cache, read as plain files: what DVC promises, without asking DVC."""
 
 import configparser
+import hashlib
+import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.untrusted import is_inside
-from ptychodose.integrity import listings
 from ptychodose.study.params import load_yaml
 
+MD5 = re.compile(r"[0-9a-f]{32}")
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # an MD5, of a folder's listing with .dir
 
 
 @dataclass(frozen=True)
 class Out:
-    """One out as dvc.lock has it: stage, POSIX path, MD5 (of a folder: of its listing, ending in .dir)."""
+    """One out of dvc.lock, or one file of a folder out: stage, POSIX path, MD5 (of a folder: of its listing, ending in
+    .dir), and whether DVC keeps a copy (not with cache: false)."""
 
     stage: str
     path: str
     md5: str
+    kept: bool = True
 
-
-@dataclass(frozen=True)
-class Locked:
-    """One file DVC recorded: its stage, POSIX path, MD5; `cached` is None when DVC keeps no copy (cache: false),
-    else the file of the cache."""
-
-    stage: str
-    path: str
-    md5: str
-    cached: Path | None
+    @property
+    def cached(self) -> Path | None:
+        """The file of the cache, whether it is there or not; None when DVC keeps none."""
+        return cache_path(self.md5) if self.kept else None
 
 
 def cache_folder() -> Path:
@@ -61,10 +58,9 @@ def cache_path(md5: str) -> Path:
     return objects_folder() / md5[:2] / md5[2:]
 
 
-def objects() -> Iterator[Path]:
+def objects() -> list[Path]:
     """Every file of the cache, sorted, whatever its name."""
-    folder = objects_folder()
-    yield from sorted(path for path in (folder.rglob("*") if folder.is_dir() else ()) if path.is_file())
+    return sorted(path for path in objects_folder().rglob("*") if path.is_file())
 
 
 def outs(document: dict[str, Any]) -> list[Out]:
@@ -81,29 +77,38 @@ def outs(document: dict[str, Any]) -> list[Out]:
     return found
 
 
-def files_of(out: Out, uncached: set[str], names: dict[str, str] | None = None) -> list[Locked]:
-    """An out as files; `names` is a folder's listing, `uncached` names outs with `cache: false`."""
-    if names is None:
-        return [Locked(out.stage, out.path, out.md5, None if out.path in uncached else cache_path(out.md5))]
-    return [Locked(out.stage, f"{out.path}/{name}", md5, cache_path(md5)) for name, md5 in sorted(names.items())]
+def uncached_outs() -> set[str]:
+    """Paths of outs declared `cache: false` in dvc.yaml."""
+    stages = load_yaml("dvc.yaml").get("stages", {}).values()
+    declared = [out for stage in stages for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
+    options = [item for out in declared if isinstance(out, dict) for item in out.items()]
+    return {path for path, option in options if option and option.get("cache") is False}
+
+
+def names(data: bytes, md5: str) -> dict[str, str]:
+    """MD5 by name of the files in a folder, from DVC's listing of it. ValueError unless the bytes are the listing that
+    `md5` names and all names stay inside the folder."""
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+        raise ValueError("its MD5 does not match its name")
+    try:
+        found = {str(row["relpath"]): str(row["md5"]) for row in json.loads(data)}
+    except (KeyError, TypeError, RecursionError):
+        raise ValueError("not a listing of names and MD5s") from None
+    if not all(MD5.fullmatch(value) and is_inside(name) for name, value in found.items()):
+        raise ValueError("a name or MD5 in it is not usable")
+    return found
+
+
+def written(found: dict[str, str]) -> bytes:
+    """The bytes DVC 3 writes for a folder (dvc_data.hashfile.tree.Tree.as_bytes): sorted by name, default JSON."""
+    return json.dumps([{"md5": found[name], "relpath": name} for name in sorted(found)], sort_keys=True).encode()
 
 
 def listing(path: str, md5: str) -> list[tuple[str, str]]:
-    """Names and MD5s of the files in a folder out, from DVC's listing of it. Raises StudyError when unusable."""
+    """Names and MD5s of the files in a folder out, from the cache. Raises StudyError when unusable."""
     try:
-        return list(listings.parse(cache_path(md5).read_bytes(), md5).items())
+        return list(names(cache_path(md5).read_bytes(), md5).items())
     except (OSError, ValueError) as error:
         raise StudyError(
             f"{path}: DVC's listing of this folder is not usable ({str(error)[:80]}); run `dvc pull` or `dvc repro -f`"
         ) from None
-
-
-def uncached_outs() -> set[str]:
-    """Paths of outs declared `cache: false` in dvc.yaml."""
-    found = set()
-    for stage in load_yaml("dvc.yaml").get("stages", {}).values():
-        for kind in ("outs", "metrics", "plots"):
-            for out in stage.get(kind, []):
-                if isinstance(out, dict):
-                    found |= {path for path, options in out.items() if options and options.get("cache") is False}
-    return found

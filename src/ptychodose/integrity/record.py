@@ -1,12 +1,20 @@
-"""What the study says of its files: the rows of manifest.json beside the entries of dvc.lock."""
+"""What the study says of its files: the rows of manifest.json beside the entries of dvc.lock; and the seal.
 
-from dataclasses import dataclass
+Whoever can edit a file, dvc.lock and manifest.json together passes every check inside the repository. The seal, one
+digest over the whole manifest, is the check outside: it is kept where the study's files cannot be edited, in a paper
+or a signed tag.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ptychodose.errors import StudyError
-from ptychodose.formats.untrusted import is_inside
-from ptychodose.integrity import listings, lock
-from ptychodose.integrity.copies import Wanted
+from ptychodose.formats.untrusted import is_sha256
+from ptychodose.integrity import lock
+from ptychodose.integrity.places import Wanted, digests
 from ptychodose.study import manifest
 from ptychodose.study.params import load_yaml
 
@@ -39,7 +47,7 @@ class Record:
     """Rows by path, files of dvc.lock by path, folder outs, and paths filed under two stages."""
 
     rows: dict[str, Row]
-    files: dict[str, lock.Locked]
+    files: dict[str, lock.Out]
     folders: list[Folder]
     twice: list[str]
 
@@ -54,21 +62,30 @@ class Record:
             return None
         return Wanted(self.rows[path].sha256, self.files[path].md5)
 
+    def objects(self) -> dict[str, tuple[str, Wanted | None]]:
+        """Every object that dvc.lock names and DVC keeps: MD5 -> a path it belongs to, and what it must be (None when
+        manifest.json does not list that path)."""
+        found: dict[str, tuple[str, Wanted | None]] = {
+            folder.out.md5: (folder.out.path, folder_wanted(folder.out.md5)) for folder in self.folders
+        }
+        for item in self.files.values():
+            if item.kept and found.get(item.md5, ("", None))[1] is None:
+                found[item.md5] = (item.path, self.wanted(item.path))
+        return found
 
-def rows(document: dict[str, Any], name: str = manifest.JOINED.as_posix()) -> list[Row]:
-    """The rows of a joined manifest. Raises StudyError when it is not one, or when a path leaves the study."""
-    try:
-        found = [
-            Row(str(stage), str(row["path"]), int(row["bytes"]), str(row["sha256"]), str(row["content_sha256"]))
-            for stage, entries in document["stages"].items()
-            for row in entries
-        ]
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise StudyError(f"{name}: damaged manifest; restore it with `git restore {name}`") from None
-    for row in found:
-        if not is_inside(row.path):
-            raise StudyError(f"{name}: {row.path}: not a path inside the study; restore it with `git restore {name}`")
-    return found
+
+def folder_wanted(md5: str) -> Wanted:
+    """What a folder's listing must be: manifest.json does not know it."""
+    return Wanted(None, md5.removesuffix(".dir"))
+
+
+def rows(document: dict[str, Any]) -> list[Row]:
+    """The rows of a joined manifest that `manifest.read` has checked."""
+    return [
+        Row(stage, row["path"], row["bytes"], row["sha256"], row["content_sha256"])
+        for stage, entries in document["stages"].items()
+        for row in entries
+    ]
 
 
 def read() -> Record:
@@ -81,33 +98,49 @@ def read() -> Record:
         if out.md5.endswith(".dir"):
             folder = _folder(out, by_path)
             folders.append(folder)
-            files += [] if folder.names is None else lock.files_of(out, uncached, folder.names)
+            inside = (folder.names or {}).items()
+            files += [lock.Out(out.stage, f"{out.path}/{name}", md5) for name, md5 in inside]
         else:
-            files += lock.files_of(out, uncached)
-    return Record(by_path, {item.path: item for item in files}, folders, _repeated([row.path for row in listed]))
-
-
-def _repeated(paths: list[str]) -> list[str]:
-    return sorted({path for path in paths if paths.count(path) > 1})
+            files.append(replace(out, kept=out.path not in uncached))
+    paths = [row.path for row in listed]
+    twice = sorted({path for path in paths if paths.count(path) > 1})
+    return Record(by_path, {item.path: item for item in files}, folders, twice)
 
 
 def _folder(out: lock.Out, by_path: dict[str, Row]) -> Folder:
     """A folder out with its names: from DVC's listing, else from a listing made again of intact files."""
     try:
-        data, kind = lock.cache_path(out.md5).read_bytes(), ""
+        data, kind = lock.cache_path(out.md5).read_bytes(), MISMATCH
     except OSError:
         data, kind = b"", MISSING
     try:
-        return Folder(out, "", listings.parse(data, out.md5))
+        return Folder(out, "", lock.names(data, out.md5))
     except ValueError:
-        again = rebuilt(out, by_path)
-        return Folder(out, kind or MISMATCH, None if again is None else listings.parse(again, out.md5))
+        return Folder(out, kind, rebuilt(out, by_path))
 
 
-def rebuilt(out: lock.Out, by_path: dict[str, Row]) -> bytes | None:
-    """A folder's listing made again from files that equal manifest.json, wherever they are; None when one is lost."""
-    start = f"{out.path}/"
-    wanted = {
-        path.removeprefix(start): (row.bytes, row.sha256) for path, row in by_path.items() if path.startswith(start)
-    }
-    return listings.rebuild(out.md5, wanted, out.path, lock.objects())
+def rebuilt(out: lock.Out, by_path: dict[str, Row]) -> dict[str, str] | None:
+    """MD5 by name in a folder whose listing is lost, or None. The MD5s are those of files in the workspace or the cache
+    that equal manifest.json; they count only if their listing's own MD5 is the one dvc.lock names."""
+    inside = {path: row for path, row in by_path.items() if path.startswith(f"{out.path}/")}
+    sizes = {row.bytes for row in inside.values()}
+    files = (path for path in (*map(Path, inside), *lock.objects()) if path.is_file() and path.stat().st_size in sizes)
+    known = {found.sha256: found.md5 for found in map(digests, files) if found is not None}
+    names = {path.removeprefix(f"{out.path}/"): known.get(row.sha256, "") for path, row in inside.items()}
+    made = hashlib.md5(lock.written(names), usedforsecurity=False).hexdigest()
+    return names if made == out.md5.removesuffix(".dir") else None
+
+
+def seal() -> str:
+    """SHA256, lower-case hex, of manifest.json as canonical JSON (sorted keys, no spaces): the same however the file is
+    laid out, another after any edit of any entry. Raises StudyError when there is no readable manifest."""
+    text = json.dumps(manifest.read(manifest.JOINED), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def expected_seal(text: str) -> str:
+    """A seal as typed, upper case allowed. Raises StudyError unless it is 64 hex digits."""
+    digest = text.strip().lower()
+    if not is_sha256(digest):
+        raise StudyError(f"--expect {text[:80]!r}: not a seal; expected the 64 hex digits that `verify --seal` prints")
+    return digest

@@ -10,11 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ptychodose.errors import StudyError
-from ptychodose.integrity import copies, lock, record, revision
-from ptychodose.integrity.copies import Digests, Wanted, digests
+from ptychodose.integrity import lock, places, record, revision
+from ptychodose.integrity.places import Digests, Remote, Wanted, digests
 from ptychodose.integrity.record import Record
-from ptychodose.integrity.remote import Remote
-from ptychodose.integrity.stores import downloaded
 from ptychodose.study import manifest
 
 
@@ -46,7 +44,7 @@ def repair(far: Remote | None = None) -> list[Repair]:
     """
     _trust_the_manifest()
     study = record.read()
-    made = [entry for folder in study.folders for entry in _listing(folder, study, far)]
+    made = [entry for folder in study.folders for entry in _listing(folder, far)]
     if made:
         study = record.read()  # the files of a folder are known once its listing is back
     for path in sorted(study.rows):
@@ -65,55 +63,46 @@ def _trust_the_manifest() -> None:
         )
 
 
-def _listing(folder: record.Folder, study: Record, far: Remote | None) -> list[Repair]:
+def _listing(folder: record.Folder, far: Remote | None) -> list[Repair]:
     """A folder's listing in the cache and on the remote, from each other or made again from the folder's files."""
-    md5 = folder.out.md5
-    wanted = Wanted(None, md5.removesuffix(".dir"))
+    md5, wanted = folder.out.md5, record.folder_wanted(folder.out.md5)
     with ExitStack() as stack:
-        places = [_cache(lock.cache_path(md5), wanted)]
-        if far is not None:
-            places.append(_remote(far, md5, stack))
-        intact = [place for place in places if wanted.met_by(place.found)]
-        if len(intact) == len(places):
-            return []
-        if not intact and (data := record.rebuilt(folder.out, study.rows)) is not None:
+        copies = _kept(lock.cache_path(md5), md5, wanted, far, stack)
+        if not any(wanted.met_by(place.found) for place in copies) and folder.names is not None:
             made = Path(stack.enter_context(TemporaryDirectory(prefix="ptychodose-"))) / md5
-            made.write_bytes(data)
-            places.append(Place("the folder's files", made, digests(made), lambda source: None))
-        return _settle(folder.out.path, wanted, places)
+            made.write_bytes(lock.written(folder.names))
+            copies.append(Place("the folder's files", made, digests(made), lambda source: None))
+        return _settle(folder.out.path, wanted, copies)
 
 
 def _file(path: str, study: Record, far: Remote | None) -> list[Repair]:
     """One file of manifest.json in all its places."""
     item, wanted = study.files.get(path), study.wanted(path)
-    found = digests(Path(path))
     if item is None or wanted is None:
         return []  # verify names what dvc.lock does not know; there is nothing to hold a copy against
+    found = digests(Path(path))
     if item.cached is None:
         good = wanted.met_by(found)
         return [] if good else [Repair(path, "workspace", None, f"git keeps it: `git restore {path}`")]
     with ExitStack() as stack:
-        here = Place("workspace", Path(path), found, lambda source: copies.put(source, Path(path), wanted, False))
-        places = [here, _cache(item.cached, wanted)]
-        if far is not None:
-            places.append(_remote(far, item.md5, stack))
-        return _settle(path, wanted, places)
+        here = Place("workspace", Path(path), found, lambda source: places.put(source, Path(path), wanted, False))
+        return _settle(path, wanted, [here, *_kept(item.cached, item.md5, wanted, far, stack)])
 
 
-def _cache(path: Path, wanted: Wanted) -> Place:
-    return Place("cache", path, digests(path), lambda source: copies.put(source, path, wanted, True))
+def _kept(path: Path, md5: str, wanted: Wanted, far: Remote | None, stack: ExitStack) -> list[Place]:
+    """An object in the cache and, when given, on the remote."""
+    copies = [Place("cache", path, digests(path), lambda source: places.put(source, path, wanted, True))]
+    if far is not None:
+        copy, found = stack.enter_context(far.downloaded(md5))
+        copies.append(Place(f"remote {far.name}", copy, found, lambda source: far.store(source, md5)))
+    return copies
 
 
-def _remote(far: Remote, md5: str, stack: ExitStack) -> Place:
-    path, found = stack.enter_context(downloaded(far, md5))
-    return Place(f"remote {far.name}", path, found, lambda source: far.store(source, md5))
-
-
-def _settle(path: str, wanted: Wanted, places: list[Place]) -> list[Repair]:
+def _settle(path: str, wanted: Wanted, copies: list[Place]) -> list[Repair]:
     """Replace every bad copy by the first intact one; only what is bad is ever written."""
-    intact = next((place for place in places if wanted.met_by(place.found)), None)
+    intact = next((place for place in copies if wanted.met_by(place.found)), None)
     made = []
-    for place in places:
+    for place in copies:
         if wanted.met_by(place.found):
             continue
         if intact is None:

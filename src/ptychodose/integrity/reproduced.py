@@ -2,21 +2,21 @@
 
 import hashlib
 import io
-import json
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import yaml
 
 from ptychodose.errors import StudyError
-from ptychodose.integrity import causes, listings, lock, record, revision, values
-from ptychodose.integrity.copies import digests
+from ptychodose.integrity import lock, record, revision, values
+from ptychodose.integrity.places import digests
 from ptychodose.integrity.record import Row
 from ptychodose.study import manifest
+from ptychodose.study.params import load_yaml
 
 IDENTICAL, SAME, WITHIN, PICTURE, DIFFERENT = "identical", "same content", "within tolerance", "picture", "different"
 PICTURES = {".png", ".svg", ".pdf"}  # not compared by value: they follow the data, and fonts and libraries besides
@@ -67,7 +67,7 @@ def against(name: str) -> Comparison:
     """Compare manifest.json of the current folder with that of a commit, tag or branch. Files whose content digests
     differ are compared by value where old bytes are still in git or in DVC's cache and new ones in the workspace.
 
-    Raises StudyError when git has no such commit or no manifest there.
+    Raises StudyError when git has no such commit or no manifest there, or when dvc.lock is not readable.
     """
     commit = revision.commit(name)
     if commit is None:
@@ -76,33 +76,30 @@ def against(name: str) -> Comparison:
     if text is None:
         raise StudyError(f"{name}: has no {manifest.JOINED}; name a commit with results")
     old, new = _document(text, name), manifest.read(manifest.JOINED)
-    before = {row.path: row for row in record.rows(old, f"manifest.json of {name}")}
+    before = {row.path: row for row in record.rows(old)}
     after = {row.path: row for row in record.rows(new)}
-    then, now = _lock(revision.content(commit, "dvc.lock")), _lock(_read("dvc.lock"))
+    then, now = _lock(revision.content(commit, "dvc.lock")), load_yaml("dvc.lock")
     held = _held(then)
     files = [
         _verdict(path, before.get(path), after.get(path), commit, held.get(path)) for path in sorted(before | after)
     ]
     alike = all(file.verdict == IDENTICAL for file in files)
-    return Comparison(name, commit, files, [] if alike else causes.found(old, new, then, now))
+    return Comparison(name, commit, files, [] if alike else revision.causes(old, new, then, now))
 
 
 def _document(text: bytes, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-        if document["schema"] != manifest.SCHEMA:
-            raise ValueError
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise StudyError(f"{name}: its {manifest.JOINED} is not readable by this version") from None
-    return dict(document)
-
-
-def _read(path: str) -> bytes | None:
-    return Path(path).read_bytes() if Path(path).is_file() else None
+    """An older manifest.json, checked like the one of today."""
+    with TemporaryDirectory(prefix="ptychodose-") as folder:
+        path = Path(folder) / manifest.JOINED.name
+        path.write_bytes(text)
+        try:
+            return manifest.read(path)
+        except StudyError:
+            raise StudyError(f"{name}: its {manifest.JOINED} is not readable by this version") from None
 
 
 def _lock(text: bytes | None) -> dict[str, Any]:
-    """A dvc.lock as a mapping; empty when there is none or it is not readable: then it explains nothing."""
+    """An older dvc.lock as a mapping; empty when there is none or it is not readable: then it explains nothing."""
     try:
         found = yaml.safe_load(text or b"{}")
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
@@ -113,20 +110,13 @@ def _lock(text: bytes | None) -> dict[str, Any]:
 def _held(document: dict[str, Any]) -> dict[str, Path]:
     """Cache objects of another dvc.lock by path, as far as the cache still has the folders' listings."""
     found: dict[str, Path] = {}
-    try:
-        outs = lock.outs(document)
-    except StudyError:
-        return found
-    for out in outs:
-        path = lock.cache_path(out.md5)
-        if not out.md5.endswith(".dir"):
-            found[out.path] = path
-            continue
-        try:
-            names: Iterable[tuple[str, str]] = listings.parse(path.read_bytes(), out.md5).items()
-        except (OSError, ValueError):
-            continue
-        found |= {f"{out.path}/{name}": lock.cache_path(md5) for name, md5 in names}
+    with suppress(StudyError):
+        for out in lock.outs(document):
+            found[out.path] = lock.cache_path(out.md5)
+            if out.md5.endswith(".dir"):
+                with suppress(StudyError):
+                    inside = lock.listing(out.path, out.md5)
+                    found |= {f"{out.path}/{name}": lock.cache_path(md5) for name, md5 in inside}
     return found
 
 

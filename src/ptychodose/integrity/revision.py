@@ -1,7 +1,12 @@
-"""What git holds: files of a revision, and which files it tracks. Git is optional here: None means it cannot tell."""
+"""What git holds of a revision (optional here: None means git cannot tell), and why results differ from it, as far as
+both recorded it: environments, parameters, code and data."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+UNRECORDED = "nothing recorded differs: a machine, library or file that neither manifest.json nor dvc.lock knows"
 
 
 def _git(*arguments: str) -> bytes | None:
@@ -38,3 +43,58 @@ def tracked() -> set[str] | None:
     """POSIX paths of the files git tracks below the current folder; None outside a repository."""
     listed = _git("ls-files", "-z")
     return None if listed is None else set(filter(None, listed.decode("utf-8", "surrogateescape").split("\0")))
+
+
+def causes(old: dict[str, Any], new: dict[str, Any], then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """One line per cause, from two joined manifests and two dvc.locks (empty mappings when there is none)."""
+    lines = _environments(flat(old.get("environments")), flat(new.get("environments")))
+    lines += [f"parameter: {name} {change}" for name, change in _changes(_parameters(then), _parameters(now))]
+    before, after = _dependencies(then), _dependencies(now)
+    for name, _ in _changes(before, after):
+        word = "changed" if name in before and name in after else "new" if name in after else "no longer read"
+        lines.append(f"code or data: {name} {word}")
+    return lines or [UNRECORDED]
+
+
+def _environments(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Library versions, threads and instruction set by stage.key; a change of several stages is told once."""
+    if bool(before) != bool(after):
+        return [f"environment: recorded {'before' if before else 'now'} only"]
+    stages: dict[str, list[str]] = {}
+    for name, change in _changes(before, after):
+        stage, _, key = name.partition(".")
+        stages.setdefault(f"{key} {change}", []).append(stage)
+    return [f"environment: {change} ({', '.join(names)})" for change, names in stages.items()]
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names whose values differ, sorted, and `old -> new` as params.yaml writes them."""
+    for name in sorted(before | after):
+        pair = before.get(name, "nothing"), after.get(name, "nothing")
+        if pair[0] != pair[1]:
+            yield name, " -> ".join("null" if value is None else str(value) for value in pair)
+
+
+def _stages(lock: dict[str, Any]) -> list[dict[str, Any]]:
+    stages = lock.get("stages")
+    return [record for record in stages.values() if isinstance(record, dict)] if isinstance(stages, dict) else []
+
+
+def _parameters(lock: dict[str, Any]) -> dict[str, Any]:
+    sections = [section for record in _stages(lock) for section in (record.get("params") or {}).values()]
+    return {name: value for section in sections for name, value in flat(section).items()}
+
+
+def _dependencies(lock: dict[str, Any]) -> dict[str, Any]:
+    """MD5s by path of code and data that stages read and no stage wrote."""
+    outs = {out.get("path") for record in _stages(lock) for out in record.get("outs") or []}
+    deps = {dep.get("path"): dep.get("md5") for record in _stages(lock) for dep in record.get("deps") or []}
+    inside = {path for path in deps for out in outs if path == out or str(path).startswith(f"{out}/")}
+    return {path: md5 for path, md5 in deps.items() if path not in inside}
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    if not isinstance(value, dict):
+        return {name: value} if name else {}
+    return {k: v for key, item in value.items() for k, v in flat(item, f"{name}.{key}".lstrip(".")).items()}

@@ -88,17 +88,14 @@ def _json(old: IO[bytes], new: IO[bytes]) -> Iterator[str]:
     """Numbers of one name form one array: the NRMSE of every arm, say, so that an error of 1e-9 is compared with those
     of the other arms. Digests, sizes and environments follow from the rest or are its causes; they are left out."""
     numbers: list[dict[str, list[float]]] = [{}, {}]
-    others: list[list[tuple[str, object]]] = [[], []]
+    others: list[dict[str, object]] = [{}, {}]
     for i, file in enumerate((old, new)):
         for path, name, value in _leaves(json.load(file)):
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            others[i].append((path, "number" if number else value))
+            others[i][path] = "number" if number else value
             if number:
                 numbers[i].setdefault(name, []).append(value)
-    if others[0] != others[1]:
-        here, there = ({**dict(entries)} for entries in others)
-        yield from (path for path in here | there if here.get(path, ...) != there.get(path, ...))
-        yield "order of entries"
+    yield from (path for path in others[0] | others[1] if others[0].get(path, ...) != others[1].get(path, ...))
     yield from (f"values of {name}" for name in numbers[0] if not close(numbers[0][name], numbers[1][name]))
 
 
@@ -121,19 +118,17 @@ def _csv(old: IO[bytes], new: IO[bytes]) -> Iterator[str]:
         yield "rows or columns"
         return
     for i, name in enumerate(before[0] if before else ()):
-        columns = [[row[i] for row in table[1:] if i < len(row)] for table in (before, after)]
-        numbers = [[_number(text) for text in column] for column in columns]
-        texts = [[t for t, n in zip(*pair, strict=True) if n is None] for pair in zip(columns, numbers, strict=True)]
-        same_places = [n is None for n in numbers[0]] == [n is None for n in numbers[1]]
-        if not same_places or texts[0] != texts[1] or not close(*([n for n in c if n is not None] for c in numbers)):
+        columns = [[_number(row[i]) for row in table[1:] if i < len(row)] for table in (before, after)]
+        texts = [[cell if isinstance(cell, str) else None for cell in column] for column in columns]
+        if texts[0] != texts[1] or not close(*([c for c in column if not isinstance(c, str)] for column in columns)):
             yield f"column {name}"
 
 
-def _number(text: str) -> float | None:
+def _number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        return None
+        return text
 
 
 READERS: dict[str, Callable[[IO[bytes], IO[bytes]], Iterator[str]]] = {

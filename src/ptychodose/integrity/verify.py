@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ptychodose.errors import StudyError
 from ptychodose.integrity import lock, record, revision
-from ptychodose.integrity.copies import digests
+from ptychodose.integrity.places import Remote, digests
 from ptychodose.integrity.record import MISMATCH, MISSING, Record, Row
 from ptychodose.study import manifest
 
@@ -73,7 +73,7 @@ def _file(study: Record, row: Row) -> list[Finding]:
     return findings + _cached(item, row)
 
 
-def _cached(item: lock.Locked, row: Row) -> list[Finding]:
+def _cached(item: lock.Out, row: Row) -> list[Finding]:
     """What is wrong with the cache object behind a file."""
     if item.cached is None:
         return []
@@ -89,7 +89,7 @@ def _cached(item: lock.Locked, row: Row) -> list[Finding]:
     return []
 
 
-def _joined_itself(item: lock.Locked | None) -> list[Finding]:
+def _joined_itself(item: lock.Out | None) -> list[Finding]:
     path, found = manifest.JOINED.as_posix(), digests(manifest.JOINED)
     if item is None:
         return [Finding(path, MISMATCH, "absent from dvc.lock")]
@@ -102,14 +102,15 @@ def _stage_manifests(study: Record) -> list[Finding]:
     """Every stage's own record must say the same of its outputs as the joined manifest."""
     findings = []
     for path in sorted(p for p in study.rows if Path(p).parent == manifest.FOLDER and Path(p).is_file()):
+        stage = study.rows[path].stage
         try:
-            own = record.rows({"stages": {study.rows[path].stage: manifest.read(Path(path)).get("outputs")}}, path)
+            own = set(record.rows({"stages": {stage: manifest.read(Path(path))["outputs"]}}))
         except StudyError:
             findings.append(Finding(path, MISMATCH, "damaged manifest of a stage"))
             continue
-        for row in own:
-            if study.rows.get(row.path) != row:
-                findings.append(Finding(row.path, MISMATCH, f"{path} and manifest.json disagree"))
+        joined = {row for row in study.rows.values() if row.stage == stage and row.path != path}
+        for name in sorted({row.path for row in own ^ joined}):
+            findings.append(Finding(name, MISMATCH, f"{path} and manifest.json disagree"))
     return findings
 
 
@@ -123,6 +124,40 @@ def _strays(study: Record) -> list[Finding]:
     present = {f.as_posix() for folder in folders if folder.is_dir() for f in folder.rglob("*") if f.is_file()}
     strays = sorted(present - set(study.rows) - (tracked or set()))
     return [Finding(path, UNLISTED, "in an out folder, unknown to manifest.json and git") for path in strays]
+
+
+def whole_cache() -> tuple[list[Finding], int]:
+    """Hash every object of DVC's cache, of whatever revision: a finding for each that is not what its name says, and
+    the number of files read."""
+    findings, objects = [], lock.objects()
+    for path in objects:
+        md5 = path.parent.name + path.name.removesuffix(".dir")
+        if not lock.MD5.fullmatch(md5):
+            problem = "not an object of DVC's cache; an interrupted copy, perhaps"
+            findings.append(Finding(path.as_posix(), UNLISTED, problem))
+            continue
+        found = digests(path)
+        if found is None or found.md5 != md5:
+            problem = (found.problem if found is not None else "") or "whose MD5 is not its name"
+            findings.append(Finding(path.as_posix(), MISMATCH, f"cache object {problem}"))
+    return findings, len(objects)
+
+
+def check_remote(far: Remote) -> tuple[list[Finding], int]:
+    """Download every object of the current dvc.lock, one after the other, and hash it: a finding for each that is
+    missing or not what dvc.lock and manifest.json record, and the number of objects asked for."""
+    objects = record.read().objects()
+    findings = []
+    for md5, (path, wanted) in sorted(objects.items(), key=lambda entry: entry[1][0]):
+        with far.downloaded(md5) as (_, found):
+            where = f"object {md5} of remote {far.name}"
+            if found is None:
+                findings.append(Finding(path, MISSING, f"no {where}"))
+            elif found.md5 != md5.removesuffix(".dir"):
+                findings.append(Finding(path, MISMATCH, f"{where} is damaged"))
+            elif wanted is not None and not wanted.met_by(found):
+                findings.append(Finding(path, MISMATCH, f"{where} is not the file of manifest.json"))
+    return findings, len(objects)
 
 
 def sha256sums() -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ptychodose.integrity import lock, repair, reproduced, revision, seal, stores, verify
-from ptychodose.integrity.remote import Remote
+from ptychodose.integrity import lock, record, repair, reproduced, revision, verify
+from ptychodose.integrity.places import Remote
 from ptychodose.integrity.verify import Finding
 from ptychodose.study import manifest
 
@@ -73,36 +73,32 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> Report:
-    report = Report(expected=None if options.expect is None else seal.expected(options.expect))
+    report = Report(expected=None if options.expect is None else record.expected_seal(options.expect))
     far = None if options.remote is None else Remote(options.remote)
     if options.repair:
         report.repairs = repair.repair(far)
     report.findings = verify.verify()
     if options.cache:
-        found, report.objects["DVC's cache"] = stores.whole_cache()
+        found, report.objects["DVC's cache"] = verify.whole_cache()
         report.findings += found
     if far is not None:
-        found, report.objects[f"remote {far.name}"] = stores.check_remote(far)
+        found, report.objects[f"remote {far.name}"] = verify.check_remote(far)
         report.findings += found
     report.strict = options.against is not None
     if report.strict or (not report.bad and reproduced.recorded_at_head()):
         report.against = reproduced.against(options.against or "HEAD")
     if not report.bad:
-        report.seal = seal.seal()
+        report.seal = record.seal()
     return report
 
 
 def _document(report: Report) -> dict[str, Any]:
-    against = report.against
-    return {
-        "ok": report.ok,
-        "findings": [asdict(finding) for finding in report.findings],
-        "objects": report.objects,
-        "repairs": [asdict(entry) for entry in report.repairs],
-        "against": None if against is None else {**asdict(against), "holds": against.holds},
-        "seal": report.seal,
-        "expected": report.expected,
-    }
+    """The report as JSON has it: what holds beside what was found."""
+    document = {"ok": report.ok, **asdict(report)}
+    del document["strict"]
+    if report.against is not None:
+        document["against"]["holds"] = report.against.holds
+    return document
 
 
 def _lines(report: Report, options: argparse.Namespace) -> Iterator[str]:

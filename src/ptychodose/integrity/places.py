@@ -1,0 +1,134 @@
+"""The places copies of a file are in: what an intact copy is, putting one where a bad one is, and DVC's remotes of any
+kind (folder, ssh, S3, WebDAV, HTTP), object by object, through DVC's own file systems."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ptychodose.errors import StudyError
+from ptychodose.formats.atomic import atomic_path
+
+READ_ONLY = 0o444  # DVC's mode of cache objects; what has another mode it would hash again, and delete when damaged
+
+
+@dataclass(frozen=True)
+class Digests:
+    """SHA256 and MD5 of one file, lower-case hex, and its size; `problem` says why there are none (a failing disk,
+    permissions)."""
+
+    sha256: str
+    md5: str
+    size: int
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a copy must be: the SHA256 of manifest.json (None for DVC's own listings, which it does not know) and the
+    MD5 of dvc.lock."""
+
+    sha256: str | None
+    md5: str
+
+    def met_by(self, found: Digests | None) -> bool:
+        """Whether a file of these digests (None: there is none) is an intact copy."""
+        return found is not None and found.md5 == self.md5 and self.sha256 in (None, found.sha256)
+
+
+def digests(path: Path) -> Digests | None:
+    """Both digests in one reading of the bytes; None when there is no such file."""
+    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                sha256.update(block)
+                md5.update(block)
+                size += len(block)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        return Digests("", "", 0, problem=f"not readable ({error.strerror})")
+    return Digests(sha256.hexdigest(), md5.hexdigest(), size)
+
+
+def put(source: Path, target: Path, wanted: Wanted, read_only: bool) -> None:
+    """Replace `target` by a copy of `source`: written aside, checked, flushed to disk, renamed; a link is replaced,
+    never written through. Raises StudyError, and leaves `target` as it was, when the copy is not what is wanted or
+    the disk fails."""
+    try:
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+            if not wanted.met_by(digests(temporary)):
+                raise StudyError(f"{target}: not replaced, the copy that was intact a moment ago no longer is")
+            if read_only:
+                os.chmod(temporary, READ_ONLY)
+    except OSError as error:
+        raise StudyError(f"{target}: {error.strerror or error}; free some space or check permissions") from None
+
+
+class Remote:
+    """The remote `name` of the DVC repository in the current folder. Raises StudyError when there is none of that name,
+    when DVC lacks the plug-in for it, or when it does not answer."""
+
+    def __init__(self, name: str) -> None:
+        from dvc.repo import Repo  # type: ignore[import-untyped]  # half a second, and only this option needs it
+
+        self.name = name
+        with self._plain("not usable"):
+            repo = Repo()
+            known = sorted(repo.config["remote"])
+        if name not in known:
+            raise StudyError(f"remote {name!r}: unknown; dvc knows {', '.join(known) or 'none, see `dvc remote add`'}")
+        with self._plain("not usable"):
+            self._store = repo.cloud.get_remote_odb(name)
+        with self._plain("not reachable"):
+            there = self._store.fs.exists(self._store.path)
+            local = self._store.fs.protocol == "local"
+        if local and not there:  # object stores have no folders, so only here absence means anything
+            raise StudyError(f"remote {name!r}: no folder {self._store.path}; mount it, or fill it with `dvc push`")
+
+    @contextmanager
+    def downloaded(self, md5: str) -> Iterator[tuple[Path, Digests | None]]:
+        """An object (of a folder's listing: the MD5 ends in .dir) in a temporary folder, and its digests, None when the
+        remote has none of that name. Raises StudyError when the remote does not answer."""
+        with TemporaryDirectory(prefix="ptychodose-") as folder:
+            path = Path(folder) / md5
+            there = False  # a failed download may leave an empty file
+            with self._plain("not reachable"), suppress(FileNotFoundError):
+                self._store.fs.get_file(self._store.oid_to_path(md5), str(path))
+                there = True
+            yield path, digests(path) if there else None
+
+    def store(self, source: Path, md5: str) -> None:
+        """Upload an object aside and rename it, so that a broken connection leaves what was there. Raises StudyError
+        when the remote refuses, as read-only ones do."""
+        fs, path = self._store.fs, self._store.oid_to_path(md5)
+        aside = f"{path}.{os.getpid()}.tmp"
+        with self._plain("not written"):
+            fs.makedirs(fs.parent(path))
+            try:
+                fs.put_file(str(source), aside)
+                fs.mv(aside, path)
+            except BaseException:
+                with suppress(Exception):  # that the remote is gone is already being reported
+                    fs.remove(aside)
+                raise
+            self._store.protect(path)
+
+    @contextmanager
+    def _plain(self, what: str) -> Iterator[None]:
+        """One line instead of whatever a remote's library raises: every kind of remote has exceptions of its own."""
+        try:
+            yield
+        except StudyError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())[:120] or type(error).__name__
+            raise StudyError(
+                f"remote {self.name!r}: {what} ({text}); check its address (`dvc remote list`), network and credentials"
+            ) from None
