@@ -49,7 +49,7 @@ repro: repository setup  ## run the study (two stages side by side) and print it
 	dvc repro
 	@python src/study.py answer
 
-sweep: setup  ## repeat the study over doses, overlaps and seeds (hours; goes on where it stopped), draw the results
+sweep: repository setup  ## repeat the study over doses, overlaps and seeds (hours; goes on where it stopped), draw the results
 	OMP_NUM_THREADS=1 python src/sweep.py run
 	python src/sweep.py draw
 
