@@ -18,7 +18,7 @@ from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.study import machine, params, progress
 from ptychodose.study.stage import LOGS, ROOT
-from ptychodose.sweeps import design, drawings, gallery, records, tables
+from ptychodose.sweeps import charts, design, gallery, markdown, results_csv
 from ptychodose.sweeps.dvc_queue import DvcQueue, untracked
 from ptychodose.sweeps.sitting import Sitting
 
@@ -35,12 +35,12 @@ def run(options: argparse.Namespace) -> int:
         raise StudyError(f"{missing[0]}: git does not know it, so queued runs would miss it; `git add {missing[0]}`")
     star, heat = design.star(study), design.heat(study)
     wanted = design.ordered({"star": star, "heat": heat, "all": star + heat}[options.design])
-    have = {row.run for row in _rows() if row.code == code}
+    have = {results_csv.run_of(row) for row in _rows() if row["code"] == code}
     todo = [each for each in wanted if each not in have][: options.limit_runs]
     print(f"{len(wanted)} runs of code {code}: {len(have & set(wanted))} in {TABLE}, {len(todo)} to do")
 
     def collect(each: design.Run, details: dict[str, Any]) -> None:
-        records.add(TABLE, each, code, details)
+        results_csv.add(TABLE, each, code, details)
         if each == _centre(star) and details.get("limit"):
             write_json(LIMIT, details["limit"])
 
@@ -68,8 +68,8 @@ def _centre(star: list[design.Run]) -> design.Run:
     return next(each for each in star if each.dose == design.LEAD_DOSE)
 
 
-def _rows() -> list[records.Row]:
-    return records.read(TABLE) if TABLE.is_file() else []
+def _rows() -> list[results_csv.Row]:
+    return results_csv.read(TABLE) if TABLE.is_file() else []
 
 
 @contextmanager
@@ -109,16 +109,16 @@ def _json(path: Path, otherwise: Any) -> Any:
 
 def draw(_: argparse.Namespace) -> int:
     """Draw every figure the table allows."""
-    rows, limit, bench = records.read(TABLE), _json(LIMIT, None), _json(BENCH, None)
-    star, heat = (bool(records.latest(rows, design)) for design in ("star", "heat"))
-    if star and heat and records.latest(rows, "star")[0].code != records.latest(rows, "heat")[0].code:
+    rows, limit, bench = results_csv.read(TABLE), _json(LIMIT, None), _json(BENCH, None)
+    star, heat = (bool(results_csv.latest(rows, design)) for design in ("star", "heat"))
+    if star and heat and results_csv.latest(rows, "star")[0]["code"] != results_csv.latest(rows, "heat")[0]["code"]:
         print("note: star and heat were measured with different code; `make sweep` repeats the older one")
     wanted: dict[str, tuple[Callable[[], Figure], str]] = {  # file -> how to draw it, and what is missing for it
-        "dose.png": (lambda: drawings.quality_vs_dose(rows, limit), "" if star else "no runs of the star"),
-        "photons.png": (lambda: drawings.quality_vs_photons(rows, limit), ""),
-        "overlap.png": (lambda: drawings.heat_maps(rows), "" if heat else "no runs of the heat map"),
+        "dose.png": (lambda: charts.quality_vs_dose(rows, limit), "" if star else "no runs of the star"),
+        "photons.png": (lambda: charts.quality_vs_photons(rows, limit), ""),
+        "overlap.png": (lambda: charts.heat_maps(rows), "" if heat else "no runs of the heat map"),
         "cost.png": (
-            lambda: drawings.quality_vs_cost(rows, bench),
+            lambda: charts.quality_vs_cost(rows, bench),
             f"no {BENCH}" if not bench else "" if star else "no runs of the star",
         ),
     }
@@ -135,15 +135,15 @@ def draw(_: argparse.Namespace) -> int:
     return 0
 
 
-def _centre_objects(rows: list[records.Row]) -> tuple[dict[float, gallery.Images], dict[float, float]]:
+def _centre_objects(rows: list[results_csv.Row]) -> tuple[dict[float, gallery.Images], dict[float, float]]:
     """Objects and photons per pixel by dose, of the star's centre runs whose experiments this clone still has."""
     queue, study = DvcQueue(), params.load()
-    refs, mine = queue.finished(), records.latest(rows, "star")
+    refs, mine = queue.finished(), results_csv.latest(rows, "star")
     seeds = [study.seed_of(source) for source in ("object", "noise", "network")]
     images: dict[float, gallery.Images] = {}
     photons: dict[float, float] = {}
     for run in design.star(study):
-        name = run.name(mine[0].code) if mine else ""
+        name = run.name(mine[0]["code"]) if mine else ""
         if [run.seed_object, run.seed_noise, run.seed_network] == seeds and name in refs:
             details = queue.details(refs[name])
             region = slice(*details["region"][0]), slice(*details["region"][1])
@@ -154,20 +154,22 @@ def _centre_objects(rows: list[records.Row]) -> tuple[dict[float, gallery.Images
 
 def table(_: argparse.Namespace) -> int:
     """Print every table as Markdown."""
-    rows, limit = records.read(TABLE), _json(LIMIT, None)
-    if records.latest(rows, "star"):
-        print(tables.star_table(rows, limit, design.DOSES), tables.source_table(rows), sep="\n")
-    if records.latest(rows, "heat"):
-        print(tables.heat_table(rows, "dense"), tables.heat_table(rows, "map"), sep="\n")
-    if rows and rows[-1].code != design.code_digest(Path(".")):
-        print(f"measured with code {rows[-1].code}, which has changed since; `make sweep` repeats it", file=sys.stderr)
+    rows, limit = results_csv.read(TABLE), _json(LIMIT, None)
+    if results_csv.latest(rows, "star"):
+        print(markdown.star_table(rows, limit, design.DOSES), markdown.source_table(rows), sep="\n")
+    if results_csv.latest(rows, "heat"):
+        print(markdown.heat_table(rows, "dense"), markdown.heat_table(rows, "map"), sep="\n")
+    if rows and rows[-1]["code"] != design.code_digest(Path(".")):
+        print(
+            f"measured with code {rows[-1]['code']}, which has changed since; `make sweep` repeats it", file=sys.stderr
+        )
     return 0
 
 
 def readme(options: argparse.Namespace) -> int:
     """Check or write the block of README.md that the sweep answers."""
-    text = tables.answer(records.read(TABLE), _json(LIMIT, None))
-    same = tables.replace_block(README, text, options.write)
+    text = markdown.answer(results_csv.read(TABLE), _json(LIMIT, None))
+    same = markdown.replace_block(README, text, options.write)
     if not same and not options.write:
         raise StudyError(f"{README} differs from {TABLE}; run `python src/sweep.py readme --write`")
     print(f"{README} {'holds' if same else 'now holds'} what {TABLE} says; next: commit both")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ptychodose.sweeps import design, records
+from ptychodose.sweeps import design, results_csv
 
 CODE = "0123456789ab"
 CURVE = {"first": 0.6, "last": 0.7, "first_half_period_nm": 21.3, "last_half_period_nm": 18.3}
@@ -67,8 +67,8 @@ def _arm(run, views, shift, view, size, share, floor, fall):
 
 
 def rows(runs, arms=tuple(FLOORS)):
-    """The lines of design.csv of these runs."""
-    return [row for run in runs for row in records.rows_of(run, CODE, details(run, arms))]
+    """The lines of sweep.csv of these runs."""
+    return [row for run in runs for row in results_csv.rows_of(run, CODE, details(run, arms))]
 
 
 def everything(study):

@@ -12,7 +12,7 @@ from closure import ROOT
 from ptychodose.compare import figures
 from ptychodose.errors import StudyError
 from ptychodose.study import params
-from ptychodose.sweeps import design, drawings, records, tables
+from ptychodose.sweeps import charts, design, markdown, results_csv
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +107,13 @@ def test_rows_hold_the_scores_their_view_and_collapse(study):
     details = scene.details(run)
     details["arms"]["baseline"]["aligned"] = {**details["arms"]["baseline"]["aligned"], "nrmse": 0.54}
     details["arms"]["cnn"]["valid_fraction"] = 0.2
-    made = {row.arm: row for row in records.rows_of(run, scene.CODE, details)}
-    assert set(made) == set(scene.FLOORS) and made["dense"].run == run
+    made = {row["arm"]: row for row in results_csv.rows_of(run, scene.CODE, details)}
+    assert set(made) == set(scene.FLOORS) and results_csv.run_of(made["dense"]) == run
     thinned = made["map_thinned"]
-    assert (thinned.view, thinned.overlap, thinned.share) == ("dense", 0.7, 0.141)
-    assert thinned.nbar == pytest.approx(made["map"].nbar * 0.141) and made["flat"].nbar is None
-    assert made["baseline"].collapsed and made["cnn"].collapsed and made["dense"].flat_nrmse == 0.54
-    assert not made["flat"].collapsed and not made["oracle"].collapsed and not made["dense"].collapsed
+    assert (thinned["view"], thinned["overlap"], thinned["share"]) == ("dense", 0.7, 0.141)
+    assert thinned["nbar"] == pytest.approx(made["map"]["nbar"] * 0.141) and made["flat"]["nbar"] is None
+    assert made["baseline"]["collapsed"] and made["cnn"]["collapsed"] and made["dense"]["flat_nrmse"] == 0.54
+    assert not made["flat"]["collapsed"] and not made["oracle"]["collapsed"] and not made["dense"]["collapsed"]
 
 
 def test_results_without_views_or_with_a_hole_are_met(study):
@@ -122,11 +122,11 @@ def test_results_without_views_or_with_a_hole_are_met(study):
     for key in ("view", "group_size", "share"):
         details["arms"]["dense"].pop(key)
     details.pop("views")
-    (row,) = records.rows_of(run, scene.CODE, details)
-    assert (row.view, row.share, row.nbar, row.flat_nrmse, row.collapsed) == (None, 1.0, None, None, False)
+    (row,) = results_csv.rows_of(run, scene.CODE, details)
+    assert [row[name] for name in ("view", "share", "nbar", "flat_nrmse", "collapsed")] == [None, 1.0, None, None, 0]
     details["arms"]["dense"]["aligned"].pop("nrmse")
     with pytest.raises(StudyError, match="no entry 'nrmse'"):
-        records.rows_of(run, scene.CODE, details)
+        results_csv.rows_of(run, scene.CODE, details)
 
 
 def test_the_table_on_disk_reads_back_and_does_not_depend_on_the_order_of_results(study, tmp_path):
@@ -134,28 +134,28 @@ def test_the_table_on_disk_reads_back_and_does_not_depend_on_the_order_of_result
     paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
     for path, order in zip(paths, (runs, runs[::-1]), strict=True):
         for run in order:
-            records.add(path, run, scene.CODE, scene.details(run))
-        records.add(path, runs[0], scene.CODE, scene.details(runs[0]))  # again: replaced, not doubled
+            results_csv.add(path, run, scene.CODE, scene.details(run))
+        results_csv.add(path, runs[0], scene.CODE, scene.details(runs[0]))  # again: replaced, not doubled
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    back = records.read(paths[0])
+    back = results_csv.read(paths[0])
     assert len(back) == 4 * len(scene.FLOORS)
-    records.write(paths[1], back)
+    results_csv.write(paths[1], back)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     for harm in (lambda text: text.replace("star", "star,", 1), lambda text: text.replace(",0\n", ",x\n", 1)):
         paths[1].write_text(harm(paths[0].read_text()))
         with pytest.raises(StudyError, match=r"b\.csv: line \d+"):
-            records.read(paths[1])
+            results_csv.read(paths[1])
     with pytest.raises(StudyError, match="make sweep"):
-        records.read(tmp_path / "none.csv")
+        results_csv.read(tmp_path / "none.csv")
 
 
 def test_newest_code_wins_and_old_rows_stay_in_front(study):
     run = design.star(study)[0]
     old = scene.rows([run])
-    new = [dataclasses.replace(row, code="ffff", nrmse=row.nrmse / 2) for row in old]
-    both = records.merged(old, new, "ffff")
-    assert both[: len(old)] == old and {row.code for row in records.latest(both, "star")} == {"ffff"}
-    assert records.latest(both, "heat") == []
+    new = [{**row, "code": "ffff", "nrmse": row["nrmse"] / 2} for row in old]
+    both = results_csv.merged(old, new, "ffff")
+    assert both[: len(old)] == old and {row["code"] for row in results_csv.latest(both, "star")} == {"ffff"}
+    assert results_csv.latest(both, "heat") == []
 
 
 def column(text, label, number):
@@ -169,12 +169,12 @@ def test_the_answer_holds_means_limits_ratios_and_collapses(study):
     errors = {run: 0.20 + 0.01 * i for i, run in enumerate(r for r in runs if r.dose == 1e4)}
     worse = {"baseline": 0.2, "dense": 0.0}
     made = [
-        dataclasses.replace(row, nrmse=errors[row.run] + worse[row.arm], collapsed=row.arm == "baseline")
-        if row.run in errors and row.arm in worse
+        {**row, "nrmse": errors[run] + worse[row["arm"]], "collapsed": int(row["arm"] == "baseline")}
+        if (run := results_csv.run_of(row)) in errors and row["arm"] in worse
         else row
         for row in made
     ]
-    text = tables.answer(made, scene.LIMIT)
+    text = markdown.answer(made, scene.LIMIT)
     assert "10,000 per pattern, n̄ 191" in text and "over 5–7 runs" in text
     assert column(text, "**dense", 2).startswith("0.230 ± 0.022 / 0.")
     assert column(text, "limit without bias", 2) == "0.0220" and column(text, "limit with a Gaussian", 2) == "0.0200"
@@ -186,52 +186,52 @@ def test_the_answer_holds_means_limits_ratios_and_collapses(study):
 
 def test_the_answer_copes_with_missing_arms_and_runs(study):
     few = scene.rows(design.star(study)[7:8], ("flat", "dense"))
-    text = tables.answer(few, None)
+    text = markdown.answer(few, None)
     assert column(text, "**dense", 1).count("±") == 0 and "baseline" not in text and "limit" not in text
     with pytest.raises(StudyError, match="make sweep"):
-        tables.answer([row for row in few if row.dose == 1], None)
+        markdown.answer([], None)
 
 
 def test_runs_that_only_repeat_another_one_count_once(study):
     made = scene.rows(design.star(study), ("flat", "dense", "map"))
-    made = [dataclasses.replace(row, nrmse=0.1 + row.seed_object % 7) if row.arm == "map" else row for row in made]
-    assert len(records.select(made, "map", 1e4)) == 5 and len(records.select(made, "dense", 1e4)) == 7
-    assert "over 5–7 runs" in tables.answer(made, None)
-    assert tables.source_table(made).splitlines()[-1].endswith("| – | – | – |"), "no spread from the networks"
+    made = [{**row, "nrmse": 0.1 + row["seed_object"] % 7} if row["arm"] == "map" else row for row in made]
+    assert len(results_csv.select(made, "map", 1e4)) == 5 and len(results_csv.select(made, "dense", 1e4)) == 7
+    assert "over 5–7 runs" in markdown.answer(made, None)
+    assert markdown.source_table(made).splitlines()[-1].endswith("| – | – | – |"), "no spread from the networks"
 
 
 def test_longer_tables(rows):
-    assert "| **dense: network, 4 patterns** | 0." in tables.source_table(rows)
-    heat = tables.heat_table(rows, "map")
+    assert "| **dense: network, 4 patterns** | 0." in markdown.source_table(rows)
+    heat = markdown.heat_table(rows, "map")
     assert heat.startswith("| map: overlap | 300 | 1,000 |") and len(heat.splitlines()) == 7
 
 
 def test_the_block_of_a_document_is_checked_and_replaced(tmp_path):
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
-    assert not tables.replace_block(page, "new\n", write=False) and "old" in page.read_text()
-    tables.replace_block(page, "new\n", write=True)
-    assert page.read_text() == f"before\n{tables.BEGIN}\nnew\n{tables.END}\nafter\n"
-    assert tables.replace_block(page, "new\n", write=False)
+    page.write_text(f"before\n{markdown.BEGIN}\nold\n{markdown.END}\nafter\n")
+    assert not markdown.replace_block(page, "new\n", write=False) and "old" in page.read_text()
+    markdown.replace_block(page, "new\n", write=True)
+    assert page.read_text() == f"before\n{markdown.BEGIN}\nnew\n{markdown.END}\nafter\n"
+    assert markdown.replace_block(page, "new\n", write=False)
     page.write_text("no markers")
     with pytest.raises(StudyError, match="answer:begin"):
-        tables.replace_block(page, "new\n", write=True)
+        markdown.replace_block(page, "new\n", write=True)
 
 
 @pytest.mark.skipif(not (ROOT / "metrics/sweep/sweep.csv").is_file(), reason="the sweep has not been run")
 def test_the_committed_readme_says_what_the_sweep_says():
     limit = ROOT / "metrics/sweep/limit.json"
     document = json.loads(limit.read_text()) if limit.is_file() else None
-    text = tables.answer(records.read(ROOT / "metrics/sweep/sweep.csv"), document)
-    assert tables.replace_block(ROOT / "README.md", text, write=False), "python src/sweep.py readme --write"
+    text = markdown.answer(results_csv.read(ROOT / "metrics/sweep/sweep.csv"), document)
+    assert markdown.replace_block(ROOT / "README.md", text, write=False), "python src/sweep.py readme --write"
 
 
 BENCH = {"arms": {"dense": {"train_cpu_s": 55, "solve_cpu_s": 7}, "map": {"solve_cpu_s": 9}}}
 DRAWINGS = {
-    "dose": lambda rows, limit: drawings.quality_vs_dose(rows, limit),
-    "photons": lambda rows, limit: drawings.quality_vs_photons(rows, limit),
-    "overlap": lambda rows, _: drawings.heat_maps(rows),
-    "cost": lambda rows, _: drawings.quality_vs_cost(rows, BENCH),
+    "dose": lambda rows, limit: charts.quality_vs_dose(rows, limit),
+    "photons": lambda rows, limit: charts.quality_vs_photons(rows, limit),
+    "overlap": lambda rows, _: charts.heat_maps(rows),
+    "cost": lambda rows, _: charts.quality_vs_cost(rows, BENCH),
 }
 
 
@@ -256,6 +256,6 @@ def test_figures_are_drawn_without_limits_and_with_few_arms(study, name, tmp_pat
 
 
 def test_heat_maps_share_a_scale_and_print_their_values(rows):
-    images = [image for axes in drawings.heat_maps(rows).axes for image in axes.images]
+    images = [image for axes in charts.heat_maps(rows).axes for image in axes.images]
     assert len(images) == 2 and len({image.get_clim() for image in images}) == 1
-    assert sum(len(axes.texts) for axes in drawings.heat_maps(rows).axes) == 60
+    assert sum(len(axes.texts) for axes in charts.heat_maps(rows).axes) == 60

@@ -12,8 +12,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ptychodose.errors import StudyError
 from ptychodose.sweeps.design import DOSES
-from ptychodose.sweeps.records import Row, latest, select
-from ptychodose.sweeps.tables import Limits, arms_of, limit_at
+from ptychodose.sweeps.markdown import Limits, arms_of, heat_means, limit_at
+from ptychodose.sweeps.results_csv import Row, latest, select
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # Okabe & Ito: safe for the colour-blind
 SKY, ORANGE, GREY = "#56B4E9", "#E69F00", "#777777"  # the first two are theirs as well
@@ -71,7 +71,7 @@ def _need(rows: Sequence[Row], design: str) -> list[Row]:
 
 
 def _values(rows: Sequence[Row], column: str) -> np.ndarray:
-    return np.array([getattr(row, column) for row in rows], float)
+    return np.array([row[column] for row in rows], float)
 
 
 def _line(axes: Axes, points: Sequence[tuple[float, np.ndarray]], arm: str) -> None:
@@ -103,10 +103,10 @@ def quality_vs_photons(rows: Sequence[Row], limit: Limits | None) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     titles = ("network on groups of 4", "MAP (iterative)")
     for axes, arms, title in zip(panels, METHODS.values(), titles, strict=True):
-        mine = [row for row in both if row.arm in arms and row.nbar is not None and row.overlap is not None]
+        mine = [row for row in both if row["arm"] in arms and row["nbar"] is not None and row["overlap"] is not None]
         for overlap in sorted({_overlap(row) for row in mine}, reverse=True):
             for thinned in (False, True):
-                chosen = [row for row in mine if _overlap(row) == overlap and (row.share < 1) == thinned]
+                chosen = [row for row in mine if _overlap(row) == overlap and (row["share"] < 1) == thinned]
                 _cloud(axes, chosen, overlap, thinned)
         _limit_over_photons(axes, limit)
         axes.set(xscale="log", yscale="log", xlabel="detected photons per object pixel, n̄", title=title)
@@ -122,7 +122,7 @@ def quality_vs_photons(rows: Sequence[Row], limit: Limits | None) -> Figure:
 
 def _overlap(row: Row) -> float:
     """Overlap ratio of a row's view, without rounding noise and without a negative zero."""
-    return round(row.overlap or 0.0, 3) + 0.0
+    return round(row["overlap"] or 0.0, 3) + 0.0
 
 
 def _shade(overlap: float) -> Any:
@@ -145,7 +145,7 @@ def _cloud(axes: Axes, rows: Sequence[Row], overlap: float, thinned: bool) -> No
 
 def _by_dose(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows of one dose each, every independent run once, by increasing dose, none empty."""
-    arms = sorted({row.arm for row in rows})
+    arms = sorted({row["arm"] for row in rows})
     sets = [[row for arm in arms for row in select(rows, arm, dose)] for dose in DOSES]
     return [mine for mine in sets if mine]
 
@@ -162,18 +162,15 @@ def _limit_over_photons(axes: Axes, limit: Limits | None) -> None:
 
 def heat_maps(rows: Sequence[Row]) -> Figure:
     """NRMSE of the dense network and of MAP over dose and overlap: values, and one logarithmic colour scale."""
-    mine = _need(rows, "heat")
-    arms = [arm for arm in METHODS if any(row.arm == arm for row in mine)]
-    overlaps = sorted({row.overlap_dense for row in mine})
-    doses = [dose for dose in DOSES if any(row.dose == dose for row in mine)]
-    cells = {arm: _grid([row for row in mine if row.arm == arm], overlaps, doses) for arm in arms}
-    if not cells:
+    arms = [arm for arm in METHODS if any(row["arm"] == arm for row in _need(rows, "heat"))]
+    if not arms:
         raise StudyError("metrics/sweep/sweep.csv: design heat has neither dense nor map; run `make sweep`")
-    every = np.concatenate([grid[np.isfinite(grid)] for grid in cells.values()])
+    found = {arm: heat_means(rows, arm) for arm in arms}
+    every = np.concatenate([grid[np.isfinite(grid)] for _, _, grid in found.values()])
     norm = LogNorm(every.min(), max(every.max(), every.min() * 1.01))
     figure = Figure(figsize=(0.8 + 4.1 * len(arms), 3.3), layout="constrained")
     panels = figure.subplots(1, len(arms), squeeze=False, sharey=True)[0]
-    for axes, (arm, grid) in zip(panels, cells.items(), strict=True):
+    for axes, (arm, (overlaps, doses, grid)) in zip(panels, found.items(), strict=True):
         drawn = axes.imshow(grid, cmap="cividis_r", norm=norm, origin="lower", aspect="auto")
         for (i, j), value in np.ndenumerate(grid):
             if np.isfinite(value):
@@ -188,17 +185,6 @@ def heat_maps(rows: Sequence[Row]) -> Figure:
     panels[0].set_ylabel("overlap ratio 1 − step / D90")
     figure.colorbar(drawn, ax=list(panels), label=NRMSE, pad=0.01)
     return figure
-
-
-def _grid(rows: Sequence[Row], overlaps: Sequence[float], doses: Sequence[float]) -> np.ndarray:
-    """Mean NRMSE (overlaps, doses); NaN where nothing was run."""
-    grid = np.full((len(overlaps), len(doses)), np.nan)
-    for i, overlap in enumerate(overlaps):
-        for j, dose in enumerate(doses):
-            values = [row.nrmse for row in rows if row.overlap_dense == overlap and row.dose == dose]
-            if values:
-                grid[i, j] = np.mean(values)
-    return grid
 
 
 def quality_vs_cost(rows: Sequence[Row], bench: Mapping[str, Any], dose: float = 1e4) -> Figure:
