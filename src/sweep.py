@@ -147,7 +147,7 @@ def _centre_objects(rows: list[results_csv.Row]) -> tuple[dict[float, gallery.Im
         if [run.seed_object, run.seed_noise, run.seed_network] == seeds and name in refs:
             details = queue.details(refs[name])
             region = slice(*details["region"][0]), slice(*details["region"][1])
-            images[run.dose] = gallery.objects(queue.show(refs[name], "dvc.lock"), region)
+            images[run.dose] = gallery.objects(queue, refs[name], region)
             photons[run.dose] = details["photons_per_pixel"]
     return images, photons
 

@@ -67,9 +67,16 @@ def runs():
     return {run.name(scene.CODE): run for run in design.ordered(scene.everything(study))}
 
 
-def work(queue, runs, jobs=2, trained=()):
+def work(queue, runs, jobs=2, trained=(), refused=lambda run: False):
     collected = []
-    sitting = Sitting(queue, lambda run, _: collected.append(run), lambda: None, jobs, set(trained), 0.0, 1)
+
+    def collect(run, _):
+        if refused(run):
+            raise StudyError("no entry 'arms'")
+        collected.append(run)
+
+    sitting = Sitting(queue, collect, lambda: None, jobs, set(trained))
+    sitting.pause, sitting.patience = 0.0, 1
     return sitting.work(runs, lambda run: [f"dose={run.dose:g}"]), collected
 
 
@@ -87,12 +94,8 @@ def test_a_failed_run_does_not_stop_the_rest_and_says_why(runs):
 
 
 def test_a_result_that_cannot_be_read_counts_as_failed(runs):
-    def refuse(run, _):
-        if run.dose == 300:
-            raise StudyError("no entry 'arms'")
-
-    failed = Sitting(FakeQueue(), refuse, lambda: None, 2, set(), 0.0, 1).work(runs, lambda run: [])
-    assert set(failed.values()) == {"no entry 'arms'"} and len(failed) == 12
+    failed, collected = work(FakeQueue(), runs, refused=lambda run: run.dose == 300)
+    assert set(failed.values()) == {"no entry 'arms'"} and len(failed) == 12 and len(collected) == 60
 
 
 def test_one_worker_until_the_only_network_is_trained_then_all(runs):
