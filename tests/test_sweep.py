@@ -149,12 +149,14 @@ def test_the_table_on_disk_reads_back_and_does_not_depend_on_the_order_of_result
         results_csv.read(tmp_path / "none.csv")
 
 
-def test_newest_code_wins_and_old_rows_stay_in_front(study):
-    run = design.star(study)[0]
-    old = scene.rows([run])
-    new = [{**row, "code": "ffff", "nrmse": row["nrmse"] / 2} for row in old]
-    both = results_csv.merged(old, new, "ffff")
-    assert both[: len(old)] == old and {row["code"] for row in results_csv.latest(both, "star")} == {"ffff"}
+def test_newest_code_wins_and_old_rows_stay_in_front(study, tmp_path):
+    run, path = design.star(study)[0], tmp_path / "sweep.csv"
+    old = scene.rows([run])[::-1]  # their order is not touched
+    results_csv.write(path, old)
+    results_csv.add(path, run, "ffff", scene.details(run))
+    both = results_csv.read(path)
+    assert [row["arm"] for row in both[: len(old)]] == [row["arm"] for row in old] and len(both) == 2 * len(old)
+    assert {row["code"] for row in results_csv.latest(both, "star")} == {"ffff"}
     assert results_csv.latest(both, "heat") == []
 
 
@@ -174,7 +176,7 @@ def test_the_answer_holds_means_limits_ratios_and_collapses(study):
         else row
         for row in made
     ]
-    text = markdown.answer(made, scene.LIMIT)
+    text = markdown.star_table(made, scene.LIMIT)
     assert "10,000 per pattern, n̄ 191" in text and "over 5–7 runs" in text
     assert column(text, "**dense", 2).startswith("0.230 ± 0.022 / 0.")
     assert column(text, "limit without bias", 2) == "0.0220" and column(text, "limit with a Gaussian", 2) == "0.0200"
@@ -186,17 +188,17 @@ def test_the_answer_holds_means_limits_ratios_and_collapses(study):
 
 def test_the_answer_copes_with_missing_arms_and_runs(study):
     few = scene.rows(design.star(study)[7:8], ("flat", "dense"))
-    text = markdown.answer(few, None)
+    text = markdown.star_table(few, None)
     assert column(text, "**dense", 1).count("±") == 0 and "baseline" not in text and "limit" not in text
     with pytest.raises(StudyError, match="make sweep"):
-        markdown.answer([], None)
+        markdown.star_table([], None)
 
 
 def test_runs_that_only_repeat_another_one_count_once(study):
     made = scene.rows(design.star(study), ("flat", "dense", "map"))
     made = [{**row, "nrmse": 0.1 + row["seed_object"] % 7} if row["arm"] == "map" else row for row in made]
     assert len(results_csv.select(made, "map", 1e4)) == 5 and len(results_csv.select(made, "dense", 1e4)) == 7
-    assert "over 5–7 runs" in markdown.answer(made, None)
+    assert "over 5–7 runs" in markdown.star_table(made, None)
     assert markdown.source_table(made).splitlines()[-1].endswith("| – | – | – |"), "no spread from the networks"
 
 
@@ -222,7 +224,7 @@ def test_the_block_of_a_document_is_checked_and_replaced(tmp_path):
 def test_the_committed_readme_says_what_the_sweep_says():
     limit = ROOT / "metrics/sweep/limit.json"
     document = json.loads(limit.read_text()) if limit.is_file() else None
-    text = markdown.answer(results_csv.read(ROOT / "metrics/sweep/sweep.csv"), document)
+    text = markdown.star_table(results_csv.read(ROOT / "metrics/sweep/sweep.csv"), document)
     assert markdown.replace_block(ROOT / "README.md", text, write=False), "python src/sweep.py readme --write"
 
 

@@ -36,8 +36,10 @@ def objects(queue: DvcQueue, ref: str, region: tuple[slice, slice]) -> Images:
 def gallery(runs: Mapping[float, Images], photons: Mapping[float, float]) -> Figure:
     """Phase (rad) of truth and ARMS (rows), all on one scale, at every dose (columns, photons per pattern).
 
-    `runs` as from `objects`, by dose; `photons` per object pixel by dose.
+    `runs` as from `objects`, by dose; `photons` per object pixel by dose. Raises StudyError when there is no run.
     """
+    if not runs:
+        raise StudyError("the experiments of the sweep's centre are not in this clone; `make sweep` makes them")
     doses, truth = sorted(runs), clean(next(iter(runs.values()))["truth"])
     names = ["truth", *(arm for arm in ARMS if any(arm in images for images in runs.values()))]
     height = 1.5 * truth.shape[0] / truth.shape[1]

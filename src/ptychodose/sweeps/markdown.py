@@ -9,7 +9,7 @@ import numpy as np
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import atomic_path
 from ptychodose.sweeps import statistics
-from ptychodose.sweeps.design import DOSES, Run
+from ptychodose.sweeps.design import DOSES, SOURCES, Run
 from ptychodose.sweeps.results_csv import Row, latest, run_of, select
 
 ANSWER_DOSES = (1e3, 1e4, 1e5)
@@ -31,39 +31,33 @@ LIMITS = {
     "crb": "limit without bias (Cramér–Rao), all patterns",
     "bayes": "limit with a Gaussian prior (Bayes), all patterns",
 }
-SOURCES = {"object": "seed_object", "noise": "seed_noise", "network": "seed_network"}
 NOTHING, NOT_COMPUTED = "–", "not computed"
 
 Limits = Mapping[str, Any]
 
 
-def answer(rows: Sequence[Row], limit: Limits | None) -> str:
-    """The README's table from all rows of sweep.csv and limit.json (None: without limits). Ends in a newline.
+def star_table(rows: Sequence[Row], limit: Limits | None, doses: Sequence[float] = ANSWER_DOSES) -> str:
+    """Arms by doses over the star's runs: NRMSE mean ± sd / phase SSIM, limits, ratio, paired difference, collapses.
 
-    Raises StudyError when the sweep's star has no rows at the three doses.
+    With its own doses it is the answer of the README. `limit` is limit.json. Raises StudyError without a run at them.
     """
-    return star_table(rows, limit, ANSWER_DOSES)
-
-
-def star_table(rows: Sequence[Row], limit: Limits | None, doses: Sequence[float]) -> str:
-    """Arms by doses over the runs of the star: NRMSE mean ± sd / phase SSIM, limits, ratio, paired difference."""
     mine = latest(rows, "star")
     doses = _measured(mine, doses)
     if not doses:
         raise StudyError("metrics/sweep/sweep.csv: no runs of the star at these doses; run `make sweep`")
-    cells = {arm: [select(mine, arm, dose) for dose in doses] for arm in arms_of(mine)}
+    runs = {arm: [select(mine, arm, dose) for dose in doses] for arm in arms_of(mine)}
     lines = [["arm", *(_dose_head(mine, dose) for dose in doses)]]
-    lines += [[_label(mine, arm), *map(_cell, found)] for arm, found in cells.items()]
+    lines += [[_label(mine, arm), *map(_cell, found)] for arm, found in runs.items()]
     for kind, name in LIMITS.items():
         values = [limit_at(limit, "dense", kind, dose) for dose in doses]
         if any(value is not None for value in values):
             lines.append([name, *(NOT_COMPUTED if value is None else _error(value) for value in values)])
-    lines += _dense_against_baseline(cells, limit, doses)
-    lines.append(["collapsed runs", *(_collapsed(cells, column) for column in range(len(doses)))])
-    counts = sorted({len(some) for found in cells.values() for some in found if some})
-    runs = "–".join(map(str, counts[:: max(1, len(counts) - 1)]))
+    lines += _dense_against_baseline(mine, limit, doses)
+    lines.append(["collapsed runs", *(_collapsed(runs, column) for column in range(len(doses)))])
+    counts = {len(some) for found in runs.values() for some in found if some}
+    count = "–".join(map(str, sorted({min(counts), max(counts)})))
     return _markdown(lines) + (
-        f"\nComplex NRMSE, mean ± standard deviation over {runs} runs, / mean phase SSIM. The runs share a centre and"
+        f"\nComplex NRMSE, mean ± standard deviation over {count} runs, / mean phase SSIM. The runs share a centre and"
         "\ndiffer from it in one seed: object, noise or networks (an arm without a trained network repeats itself,"
         "\nwhich counts once). In brackets: 95 % interval (percentile bootstrap over runs, too narrow for so few)."
         f"\nn̄ = detected photons per object pixel. Code `{mine[0]['code']}`.\n"
@@ -102,11 +96,9 @@ def _measured(rows: Sequence[Row], doses: Sequence[float]) -> list[float]:
 
 
 def _dose_head(rows: Sequence[Row], dose: float) -> str:
-    seen = list(_by_run([row for row in rows if row["dose"] == dose and row["arm"] == "dense"], "nbar").values())
-    if not seen:
-        return f"{dose:,.0f} per pattern"
-    mean = np.mean(seen)
-    return f"{dose:,.0f} per pattern, n̄ {mean:,.{0 if mean >= 10 else 1}f}"
+    seen = [row["nbar"] for row in rows if row["dose"] == dose and row["arm"] == "dense" and row["nbar"] is not None]
+    mean = np.mean(seen) if seen else 0.0
+    return f"{dose:,.0f} per pattern" + (f", n̄ {mean:,.{0 if mean >= 10 else 1}f}" if seen else "")
 
 
 def _label(rows: Sequence[Row], arm: str) -> str:
@@ -127,32 +119,26 @@ def _cell(rows: Sequence[Row]) -> str:
     if not rows:
         return NOTHING
     mean, sd = statistics.mean_sd([row["nrmse"] for row in rows])
-    spread = "" if sd is None else f" ± {_error(sd, mean)}"
-    return f"{_error(mean)}{spread} / {np.mean([row['phase_ssim'] for row in rows]):.2f}"
+    return f"{_error(mean, sd)} / {np.mean([row['phase_ssim'] for row in rows]):.2f}"
 
 
-def _error(value: float, beside: float | None = None) -> str:
-    """An NRMSE with three digits, or four if it (or what it stands beside) is below 0.1."""
-    return f"{value:.{3 if (value if beside is None else beside) >= 0.1 else 4}f}"
+def _error(mean: float, sd: float | None = None) -> str:
+    digits = 3 if mean >= 0.1 else 4
+    return f"{mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
 
 
-def _dense_against_baseline(
-    cells: Mapping[str, Sequence[Sequence[Row]]], limit: Limits | None, doses: Sequence[float]
-) -> list[list[str]]:
+def _dense_against_baseline(mine: Sequence[Row], limit: Limits | None, doses: Sequence[float]) -> list[list[str]]:
     """Ratio over the runs both have, what information theory says of it, and the paired difference."""
-    dense, baseline = ([_by_run(some, "nrmse") for some in cells.get(arm, ())] for arm in ("dense", "baseline"))
-    pairs = list(zip(dense, baseline, strict=False))  # no pair where an arm was not run at all
-    if not any(set(first) & set(second) for first, second in pairs):
+    pairs = [[_by_run(select(mine, arm, dose), "nrmse") for arm in ("dense", "baseline")] for dose in doses]
+    ratios = [statistics.ratio(*pair) for pair in pairs]
+    if all(ratio is None for ratio in ratios):
         return []
-    lines = [["dense : baseline, measured", *(_ratio(statistics.ratio(*pair), NOTHING) for pair in pairs)]]
+    lines = [["dense : baseline, measured", *(NOTHING if ratio is None else f"{ratio:.2f}" for ratio in ratios)]]
     if theory := (limit or {}).get("ratio"):
         values = [_between(theory["dose"], theory["dense_over_baseline"], dose) for dose in doses]
-        lines.append(["dense : baseline, limits of 4 patterns and 1", *(_ratio(v, NOT_COMPUTED) for v in values)])
+        cells = [NOT_COMPUTED if value is None else f"{value:.2f}" for value in values]
+        lines.append(["dense : baseline, limits of 4 patterns and 1", *cells])
     return [*lines, ["dense − baseline, paired", *(_difference(statistics.paired(*pair)) for pair in pairs)]]
-
-
-def _ratio(value: float | None, otherwise: str) -> str:
-    return otherwise if value is None else f"{value:.2f}"
 
 
 def _difference(differences: np.ndarray) -> str:
@@ -162,9 +148,9 @@ def _difference(differences: np.ndarray) -> str:
     return f"{differences.mean():.3f} [{low:.3f}, {high:.3f}]".replace("-", "−")
 
 
-def _collapsed(cells: Mapping[str, Sequence[Sequence[Row]]], column: int) -> str:
+def _collapsed(runs: Mapping[str, Sequence[Sequence[Row]]], column: int) -> str:
     """Which arms collapsed at a dose, and in how many of their runs."""
-    lost = {arm: [row["collapsed"] for row in found[column]] for arm, found in cells.items()}
+    lost = {arm: [row["collapsed"] for row in found[column]] for arm, found in runs.items()}
     return ", ".join(f"{arm} {sum(flags)} of {len(flags)}" for arm, flags in lost.items() if any(flags)) or "none"
 
 
@@ -174,17 +160,17 @@ def source_table(rows: Sequence[Row]) -> str:
     doses = _measured(mine, ANSWER_DOSES)
     lines = [["sd of the NRMSE from", *(f"{source}, {dose:,.0f}" for source in SOURCES for dose in doses)]]
     for arm in [arm for arm in arms_of(mine) if arm != "flat"]:
-        families = [_family(select(mine, arm, dose), column) for column in SOURCES.values() for dose in doses]
+        families = [_family(select(mine, arm, dose), source) for source in SOURCES for dose in doses]
         spreads = [statistics.mean_sd(family)[1] if family else None for family in families]
         lines.append([_label(mine, arm), *(NOTHING if sd is None else f"{sd:.4f}" for sd in spreads)])
     return _markdown(lines)
 
 
-def _family(rows: Sequence[Row], column: str) -> list[float]:
-    """NRMSE of the centre and of the runs that differ from it in `column` only: the largest set of such runs."""
+def _family(rows: Sequence[Row], source: str) -> list[float]:
+    """NRMSE of the centre and of the runs that differ from it in `source` only: the largest set of such runs."""
     sets: dict[tuple[int, ...], list[float]] = {}
     for row in rows:
-        others = tuple(row[other] for other in SOURCES.values() if other != column)
+        others = tuple(row[f"seed_{other}"] for other in SOURCES if other != source)
         sets.setdefault(others, []).append(row["nrmse"])
     return max(sets.values(), key=len, default=[])
 
@@ -195,8 +181,8 @@ def heat_means(rows: Sequence[Row], arm: str) -> tuple[list[float], list[float],
     doses, overlaps = _measured(mine, DOSES), sorted({row["overlap_dense"] for row in mine})
     means = np.full((len(overlaps), len(doses)), np.nan)
     for i, j in np.ndindex(means.shape):
-        found = [row["nrmse"] for row in select(mine, arm, doses[j]) if row["overlap_dense"] == overlaps[i]]
-        means[i, j] = np.mean(found) if found else np.nan
+        if found := [row["nrmse"] for row in select(mine, arm, doses[j]) if row["overlap_dense"] == overlaps[i]]:
+            means[i, j] = np.mean(found)
     return overlaps, doses, means
 
 
@@ -204,7 +190,7 @@ def heat_table(rows: Sequence[Row], arm: str) -> str:
     """NRMSE (mean over runs) of an arm, overlap by dose, in the heat design."""
     overlaps, doses, means = heat_means(rows, arm)
     lines = [[f"{arm}: overlap", *(f"{dose:,.0f}" for dose in doses)]]
-    for overlap, line in reversed(list(zip(overlaps, means, strict=True))):
+    for overlap, line in zip(overlaps[::-1], means[::-1], strict=True):
         lines.append([f"{overlap:g}", *(_error(mean) if np.isfinite(mean) else NOTHING for mean in line)])
     return _markdown(lines)
 

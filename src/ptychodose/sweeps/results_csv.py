@@ -49,22 +49,19 @@ def run_of(row: Row) -> Run:
 
 def rows_of(run: Run, code: str, details: Mapping[str, Any]) -> list[Row]:
     """The lines of a finished run from its metrics/details.json. Raises StudyError naming what that lacks."""
-    arms, views = details.get("arms", {}), details.get("views", {})
+    arms = details.get("arms", {})
     try:
         flat = arms["flat"]["aligned"]["nrmse"] if "flat" in arms else None
         shared = {**asdict(run), "code": code, "flat_nrmse": flat}
-        return [
-            {**shared, "arm": name, **_scores(name, arm, views.get(arm.get("view"), {}), flat)}
-            for name, arm in sorted(arms.items())
-        ]
+        return [{**shared, "arm": name, **_cells(name, arms[name], details, flat)} for name in sorted(arms)]
     except (KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"metrics/details.json of {run.name(code)}: no entry {error}") from None
 
 
-def _scores(name: str, arm: Mapping[str, Any], view: Mapping[str, Any], flat: float | None) -> Row:
-    """An arm's own cells."""
-    share, nbar, nrmse = arm.get("share", 1.0), view.get("photons_per_pixel"), arm["aligned"]["nrmse"]
-    lost = name not in CONTROLS and statistics.collapsed(nrmse, flat, arm["valid_fraction"])
+def _cells(name: str, arm: Mapping[str, Any], details: Mapping[str, Any], flat: float | None) -> Row:
+    """What differs from arm to arm of a run."""
+    view, share = details.get("views", {}).get(arm.get("view"), {}), arm.get("share", 1.0)
+    nbar, nrmse = view.get("photons_per_pixel"), arm["aligned"]["nrmse"]
     return {
         "view": arm.get("view"),
         "overlap": view.get("overlap_ratio"),
@@ -72,7 +69,7 @@ def _scores(name: str, arm: Mapping[str, Any], view: Mapping[str, Any], flat: fl
         "nbar": None if nbar is None else nbar * share,
         "nrmse": nrmse,
         "phase_ssim": arm["aligned"]["phase"]["ssim"],
-        "collapsed": int(lost),
+        "collapsed": int(name not in CONTROLS and statistics.collapsed(nrmse, flat, arm["valid_fraction"])),
     }
 
 
@@ -103,21 +100,19 @@ def write(path: Path, rows: Iterable[Row]) -> None:
             lines.writerow({k: f"{value:.6g}" if isinstance(value, float) else value for k, value in row.items()})
 
 
-def merged(old: Sequence[Row], new: Sequence[Row], code: str) -> list[Row]:
-    """Old rows with those of new runs in place of their own: other codes first, then `code`, sorted by run and arm."""
-    fresh = {(row["code"], run_of(row)) for row in new}
-    kept = [row for row in old if (row["code"], run_of(row)) not in fresh]
-    mine = [row for row in kept if row["code"] == code] + list(new)
-    mine.sort(
-        key=lambda row: (row["design"] != "star", row["dose"], -row["overlap_dense"], *astuple(run_of(row)), row["arm"])
-    )
-    return [row for row in kept if row["code"] != code] + mine
-
-
 def add(path: Path, run: Run, code: str, details: Mapping[str, Any]) -> None:
-    """Put a finished run's lines into a sweep.csv, which need not exist. Raises StudyError as rows_of and read."""
-    new = rows_of(run, code, details)
-    write(path, merged(read(path) if path.is_file() else [], new, code))
+    """Put a finished run's lines into a sweep.csv, which need not exist, in place of what it had of this run.
+
+    Rows of other codes stay in front as they are, those of `code` are sorted. Raises StudyError as rows_of and read.
+    """
+    rows = read(path) if path.is_file() else []
+    mine = [row for row in rows if row["code"] == code and run_of(row) != run] + rows_of(run, code, details)
+    write(path, [row for row in rows if row["code"] != code] + sorted(mine, key=_place))
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    """The star before the heat map; by dose, falling overlap, seeds and arm."""
+    return row["design"] != "star", row["dose"], -row["overlap_dense"], *astuple(run_of(row)), row["arm"]
 
 
 def latest(rows: Sequence[Row], design: str) -> list[Row]:
