@@ -1,13 +1,12 @@
 """dvc.yaml against the code: complete dependencies, sections that exist, truth kept from training."""
 
-import ast
 import re
 from dataclasses import replace
 
 import pytest
 import yaml
 
-from closure import ROOT, SRC, closure, code
+from closure import ROOT, closure, code
 from ptychodose.study import params
 
 LAST = ("reconstruct_map", "reconstruct", "limit", "compare")
@@ -26,12 +25,6 @@ def test_code_deps_are_the_script_and_the_packages_of_its_closure(stage):
     assert sum((ROOT / name).is_dir() for name in declared) <= 9
     for name in closure(script_of(stage)) - {"src/ptychodose/__init__.py"}:
         assert any(name == dep or name.startswith(f"{dep}/") for dep in declared), name
-
-
-def test_the_root_of_the_library_holds_nothing_to_run():
-    """It is in every closure and in no stage's deps."""
-    nodes = list(ast.walk(ast.parse((SRC / "ptychodose/__init__.py").read_text())))
-    assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ImportFrom) for node in nodes)
 
 
 def test_stages_are_named_like_their_scripts_and_described():
@@ -74,12 +67,3 @@ def test_the_arms_differ_in_one_line():
     assert arms["sparse"] == replace(arms["dense"], view="sparse")
     assert arms["cnn"] == replace(arms["dense"], architecture="cnn")
     assert arms["own"] == arms["dense"], "what it learns from is in dvc.yaml"
-
-
-def test_imports_form_an_acyclic_graph():
-    modules = sorted((SRC / "ptychodose").rglob("*.py"))
-    reach = {m.relative_to(ROOT).as_posix(): closure(m) for m in modules}
-    for name, reached in reach.items():
-        for other in reached - {name}:
-            if other in reach and not other.endswith("__init__.py"):
-                assert name not in reach[other], f"{name} and {other} import each other"
