@@ -238,4 +238,5 @@ def test_two_runs_with_the_real_queue_then_nothing_to_do(tmp_path):
     (made.folder / "metrics/sweep/sweep.csv").unlink()
     done = made.run(*sweep_py, "run", "--design", "star", "--limit-runs", "2")
     assert results_csv.read(made.folder / "metrics/sweep/sweep.csv") == rows, "collected again, without a run"
-    assert "dose.png" in made.run(*sweep_py, "draw").stdout
+    drawn = made.run(*sweep_py, "draw").stdout
+    assert "dose.png drawn" in drawn and "gallery.png drawn" in drawn

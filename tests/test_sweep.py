@@ -185,13 +185,20 @@ def test_the_committed_table_is_as_it_would_be_written_and_calls_every_run_worse
     assert {row["flat_nrmse"] for row in solved} == {row["nrmse"] for row in committed() if row["arm"] == "flat"}
 
 
-@pytest.mark.parametrize("cell", ["nan", "inf", "x", ""])
-def test_a_cell_that_is_no_finite_number_is_named(study, tmp_path, cell):
-    path = tmp_path / "sweep.csv"
-    results_csv.add(path, design.star(study)[0], scene.CODE, scene.details(design.star(study)[0], ("flat",)))
-    path.write_text(path.read_text().replace(",300,", f",{cell},"))
+@pytest.mark.parametrize("cell, bad", [(",300,", f",{bad},") for bad in ("nan", "inf", "x", "")] + [(",0\n", ",2\n")])
+def test_a_cell_that_is_no_finite_number_or_flag_is_named(study, tmp_path, cell, bad):
+    path, run = tmp_path / "sweep.csv", design.star(study)[0]
+    results_csv.add(path, run, scene.CODE, scene.details(run, ("flat",)))
+    path.write_text(path.read_text().replace(cell, bad))
     with pytest.raises(StudyError, match=r"sweep\.csv: line 2 is damaged"):
         results_csv.read(path)
+
+
+def test_numbers_are_written_with_six_digits(study, tmp_path):
+    (row,) = scene.rows(design.star(study)[:1], ("dense",))
+    results_csv.write(tmp_path / "sweep.csv", [{**row, "nrmse": 0.123456789, "overlap": None}])
+    (back,) = results_csv.read(tmp_path / "sweep.csv")
+    assert back["nrmse"] == 0.123457 and back["overlap"] is None and back["seed_noise"] == study.seed
 
 
 def test_a_figure_whose_data_are_missing_is_skipped_and_the_others_are_drawn(study, tmp_path, monkeypatch, capsys):
