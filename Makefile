@@ -2,32 +2,54 @@
 # package index for torch, e.g. INDEX=https://download.pytorch.org/whl/cpu for CPU-only wheels.
 PYTHON ?= python3
 INDEX ?=
-STAMP := .venv/.made-from-lock
+# Kept in .venv and written last: the lock it was made from. A half-made .venv has none.
+MADE_FROM := .venv/.made-from-lock
+IS_MADE := $(shell cmp -s requirements.lock $(MADE_FROM) && .venv/bin/python -c '' 2>/dev/null && echo yes)
+REFUSE_OLD = import sys; sys.version_info < (3, 11) and sys.exit("error: $(PYTHON) is Python %d.%d, and 3.11 or newer \
+	is needed: make setup PYTHON=python3.12" % sys.version_info[:2])
+START := git init && git add -A && git commit -m start
 ATTACKS := $(addprefix tests/test_,kills.py interruptions.py verify.py verify_repair.py determinism.py)
+OUTSIDE := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro sweep hybrid bench verify test test-fast soak lint
+.PHONY: help setup environment repository lock repro sweep hybrid bench verify test test-fast soak lint
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## make .venv from requirements.lock
+setup: $(if $(IS_MADE),,environment)  ## make .venv from requirements.lock, unless it was made from the very same
+	@[ -e .git ] || echo "note: this copy is no git repository, which tests and DVC need: $(START)"
 
-$(STAMP): requirements.lock
+environment: export PATH := $(OUTSIDE)
+environment: requirements.lock
+	@[ ! -L .venv ] || { echo "error: .venv is a link to $$(readlink .venv), which was not made from this" \
+		"requirements.lock and stays as it is; remove the link (rm .venv), then make setup" >&2; exit 1; }
+	@$(PYTHON) -c '$(REFUSE_OLD)'
+	@rm -f $(MADE_FROM)
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install -q $(if $(INDEX),--index-url $(INDEX)) "$$(grep '^torch==' requirements.lock)"
-	.venv/bin/python -m pip install -q -r requirements.lock
-	@touch $@
+	@cp requirements.lock $(MADE_FROM).part
+	grep -v '^torch==' $(MADE_FROM).part | .venv/bin/python -m pip install -q --require-hashes -r /dev/stdin
+	.venv/bin/python -m pip install -q $(if $(INDEX),--index-url $(INDEX)) "$$(grep '^torch==' $(MADE_FROM).part)"
+	@mv $(MADE_FROM).part $(MADE_FROM)
 
-repro: setup  ## run the study (two stages side by side) and print its answer
+repository:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "error: DVC needs a git repository here: $(START)" >&2; exit 1; }
+
+lock:  ## renew the hashes in requirements.lock after editing a version in it (needs uv, e.g. pipx install uv)
+	@sed -n '1,/^torch==/p' requirements.lock > requirements.lock.tmp
+	grep -o '^[^ #]*==[^ ]*' requirements.lock | uv pip compile -q --no-deps --no-emit-package torch --universal \
+		--python-version 3.11 --generate-hashes --no-annotate --no-header - >> requirements.lock.tmp
+	@mv requirements.lock.tmp requirements.lock
+
+repro: repository setup  ## run the study (two stages side by side) and print its answer
 	dvc repro -q probe overlap
 	dvc repro -s train_dense train_sparse train_own & other=$$!; \
 	dvc repro -s train_baseline train_cnn reconstruct_map limit; code=$$?; wait $$other && exit $$code
 	dvc repro
 	@python src/study.py answer
 
-sweep: setup  ## repeat the study over doses, overlaps and seeds (hours; goes on where it stopped), draw the results
+sweep: repository setup  ## repeat the study over doses, overlaps and seeds (hours; goes on where it stopped), draw the results
 	OMP_NUM_THREADS=1 python src/sweep.py run
 	python src/sweep.py draw
 

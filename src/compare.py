@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from ptychodose.formats.png import save_figure
 
 from ptychodose.bounds.lines import frc_at_dose
 from ptychodose.compare import figures
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.h5 import read_array, read_arrays
+from ptychodose.formats.png import save_figure
 from ptychodose.networks import predict
 from ptychodose.scans import cxi, views
 from ptychodose.scans.groups import covering

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from ptychodose.formats.png import save_figure
-
 from ptychodose.formats.atomic import write_json
+from ptychodose.formats.png import save_figure
 from ptychodose.physics import lattice, noise
 from ptychodose.scans import cxi, figures, views
 from ptychodose.scans.scan import Scan

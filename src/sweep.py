@@ -6,19 +6,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.png import save_figure
 from ptychodose.study import machine, params, progress
 from ptychodose.study.stage import LOGS, ROOT
-from ptychodose.sweeps import design, drawings, gallery, records, tables
+from ptychodose.sweeps import charts, design, gallery, markdown, results_csv
 from ptychodose.sweeps.dvc_queue import DvcQueue, untracked
 from ptychodose.sweeps.sitting import Sitting
 
@@ -34,14 +32,15 @@ def run(options: argparse.Namespace) -> int:
     if missing := untracked([name for name in design.code_files(Path(".")) if name != study.generate.base]):
         raise StudyError(f"{missing[0]}: git does not know it, so queued runs would miss it; `git add {missing[0]}`")
     star, heat = design.star(study), design.heat(study)
+    lender = next(each for each in design.centres(study) if each.dose == design.LEAD_DOSE)  # limits scale with dose
     wanted = design.ordered({"star": star, "heat": heat, "all": star + heat}[options.design])
-    have = {row.run for row in _rows() if row.code == code}
+    have = {results_csv.run_of(row) for row in _rows() if row["code"] == code}
     todo = [each for each in wanted if each not in have][: options.limit_runs]
     print(f"{len(wanted)} runs of code {code}: {len(have & set(wanted))} in {TABLE}, {len(todo)} to do")
 
     def collect(each: design.Run, details: dict[str, Any]) -> None:
-        records.add(TABLE, each, code, details)
-        if each == _centre(star) and details.get("limit"):
+        results_csv.add(TABLE, each, code, details)
+        if each == lender and details.get("limit"):
             write_json(LIMIT, details["limit"])
 
     started = time.monotonic()
@@ -55,21 +54,15 @@ def run(options: argparse.Namespace) -> int:
     for name, reason in sitting.failed.items():
         print(f"failed: {name}: {reason}")
     if sitting.failed:
-        print(
-            f"{len(sitting.failed)} of {len(todo)} runs failed; next: mend the reason, then `make sweep` repeats them"
-        )
+        count = f"{len(sitting.failed)} of {len(todo)} runs failed"
+        print(f"{count}; next: mend the reason, then `make sweep` repeats them")
     else:
         print(NEXT)
     return int(bool(sitting.failed))
 
 
-def _centre(star: list[design.Run]) -> design.Run:
-    """The star's centre at the dose that lends the sweep its limits, which scale with dose."""
-    return next(each for each in star if each.dose == design.LEAD_DOSE)
-
-
-def _rows() -> list[records.Row]:
-    return records.read(TABLE) if TABLE.is_file() else []
+def _rows() -> list[results_csv.Row]:
+    return results_csv.read(TABLE) if TABLE.is_file() else []
 
 
 @contextmanager
@@ -86,21 +79,15 @@ def _alone() -> Iterator[None]:
 
 def _record(code: str, runs: int, failed: int, jobs: int, seconds: float) -> None:
     """Add this sitting to machine.json: what it ran on, how long it took."""
-    sitting = {
-        **machine.describe(),
-        "code": code,
-        "runs": runs,
-        "failed": failed,
-        "jobs": jobs,
-        "wall_s": round(seconds),
-    }
-    write_json(MACHINE, {"sittings": [*_json(MACHINE, {"sittings": []})["sittings"], sitting]})
+    counts = {"code": code, "runs": runs, "failed": failed, "jobs": jobs, "wall_s": round(seconds)}
+    before = (_json(MACHINE) or {"sittings": []})["sittings"]
+    write_json(MACHINE, {"sittings": [*before, {**machine.describe(), **counts}]})
 
 
-def _json(path: Path, otherwise: Any) -> Any:
-    """A JSON document, or `otherwise` when the file does not exist. Raises StudyError for one that is damaged."""
+def _json(path: Path) -> Any:
+    """A JSON document, or None when the file does not exist. Raises StudyError for one that is damaged."""
     if not path.is_file():
-        return otherwise
+        return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -109,65 +96,56 @@ def _json(path: Path, otherwise: Any) -> Any:
 
 def draw(_: argparse.Namespace) -> int:
     """Draw every figure the table allows."""
-    rows, limit, bench = records.read(TABLE), _json(LIMIT, None), _json(BENCH, None)
-    star, heat = (bool(records.latest(rows, design)) for design in ("star", "heat"))
-    if star and heat and records.latest(rows, "star")[0].code != records.latest(rows, "heat")[0].code:
+    rows, limit, bench = results_csv.read(TABLE), _json(LIMIT), _json(BENCH)
+    star, heat = results_csv.latest(rows, "star"), results_csv.latest(rows, "heat")
+    if star and heat and star[0]["code"] != heat[0]["code"]:
         print("note: star and heat were measured with different code; `make sweep` repeats the older one")
-    wanted: dict[str, tuple[Callable[[], Figure], str]] = {  # file -> how to draw it, and what is missing for it
-        "dose.png": (lambda: drawings.quality_vs_dose(rows, limit), "" if star else "no runs of the star"),
-        "photons.png": (lambda: drawings.quality_vs_photons(rows, limit), ""),
-        "overlap.png": (lambda: drawings.heat_maps(rows), "" if heat else "no runs of the heat map"),
-        "cost.png": (
-            lambda: drawings.quality_vs_cost(rows, bench),
-            f"no {BENCH}" if not bench else "" if star else "no runs of the star",
-        ),
+    wanted = {
+        "dose.png": lambda: charts.quality_vs_dose(rows, limit),
+        "photons.png": lambda: charts.quality_vs_photons(rows, limit),
+        "overlap.png": lambda: charts.heat_maps(rows),
+        "cost.png": lambda: charts.quality_vs_cost(rows, bench),
+        "gallery.png": lambda: gallery.gallery(*_centre_objects(star)),
     }
-    centre = _centre_objects(rows)
-    wanted["gallery.png"] = (
-        lambda: gallery.gallery(*centre),
-        "" if centre[0] else "its experiments are not in this clone",
-    )
-    for name, (make, missing) in wanted.items():
-        if not missing:
+    for name, make in wanted.items():
+        try:
             save_figure(make(), FOLDER / name)
-        print(FOLDER / name, f"skipped: {missing}" if missing else "drawn")
+            print(FOLDER / name, "drawn")
+        except StudyError as error:
+            print(FOLDER / name, f"skipped: {error}")
     print("next: python src/sweep.py readme --write")
     return 0
 
 
-def _centre_objects(rows: list[records.Row]) -> tuple[dict[float, gallery.Images], dict[float, float]]:
+def _centre_objects(star: list[results_csv.Row]) -> tuple[dict[float, gallery.Images], dict[float, float]]:
     """Objects and photons per pixel by dose, of the star's centre runs whose experiments this clone still has."""
-    queue, study = DvcQueue(), params.load()
-    refs, mine = queue.finished(), records.latest(rows, "star")
-    seeds = [study.seed_of(source) for source in ("object", "noise", "network")]
-    images: dict[float, gallery.Images] = {}
-    photons: dict[float, float] = {}
-    for run in design.star(study):
-        name = run.name(mine[0].code) if mine else ""
-        if [run.seed_object, run.seed_noise, run.seed_network] == seeds and name in refs:
-            details = queue.details(refs[name])
+    queue, images, photons = DvcQueue(), {}, {}
+    refs = queue.finished()
+    for run in design.centres(params.load()) if star else []:
+        if ref := refs.get(run.name(star[0]["code"])):
+            details = queue.details(ref)
             region = slice(*details["region"][0]), slice(*details["region"][1])
-            images[run.dose] = gallery.objects(queue.show(refs[name], "dvc.lock"), region)
+            images[run.dose] = gallery.objects(queue, ref, region)
             photons[run.dose] = details["photons_per_pixel"]
     return images, photons
 
 
 def table(_: argparse.Namespace) -> int:
     """Print every table as Markdown."""
-    rows, limit = records.read(TABLE), _json(LIMIT, None)
-    if records.latest(rows, "star"):
-        print(tables.star_table(rows, limit, design.DOSES), tables.source_table(rows), sep="\n")
-    if records.latest(rows, "heat"):
-        print(tables.heat_table(rows, "dense"), tables.heat_table(rows, "map"), sep="\n")
-    if rows and rows[-1].code != design.code_digest(Path(".")):
-        print(f"measured with code {rows[-1].code}, which has changed since; `make sweep` repeats it", file=sys.stderr)
+    rows, limit = results_csv.read(TABLE), _json(LIMIT)
+    if results_csv.latest(rows, "star"):
+        print(markdown.star_table(rows, limit, design.DOSES), markdown.source_table(rows), sep="\n")
+    if results_csv.latest(rows, "heat"):
+        print(markdown.heat_table(rows, "dense"), markdown.heat_table(rows, "map"), sep="\n")
+    if rows and (code := rows[-1]["code"]) != design.code_digest(Path(".")):
+        print(f"measured with code {code}, which has changed since; `make sweep` repeats it", file=sys.stderr)
     return 0
 
 
 def readme(options: argparse.Namespace) -> int:
     """Check or write the block of README.md that the sweep answers."""
-    text = tables.answer(records.read(TABLE), _json(LIMIT, None))
-    same = tables.replace_block(README, text, options.write)
+    text = markdown.star_table(results_csv.read(TABLE), _json(LIMIT))
+    same = markdown.replace_block(README, text, options.write)
     if not same and not options.write:
         raise StudyError(f"{README} differs from {TABLE}; run `python src/sweep.py readme --write`")
     print(f"{README} {'holds' if same else 'now holds'} what {TABLE} says; next: commit both")
@@ -203,9 +181,7 @@ def main() -> int:
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted; runs go on in the background: `make sweep` collects them, `dvc queue stop --kill` ends them"
-        )
+        print("\ninterrupted; runs go on: `make sweep` collects them, `dvc queue stop --kill` ends them")
     return 1
 
 

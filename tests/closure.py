@@ -20,11 +20,11 @@ def closure(script: Path) -> set[str]:
         name = path.relative_to(ROOT).as_posix()
         if name not in found:
             found.add(name)
-            queue.extend(_imports(path))
+            queue.extend(imports_of(path))
     return found
 
 
-def _imports(path: Path) -> list[Path]:
+def imports_of(path: Path) -> list[Path]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -227,8 +227,8 @@ def _interpreter(tool: str, home: Path) -> str:
     (home / "named/torch").mkdir(parents=True, exist_ok=True)
     (home / "named/torch/__init__.py").touch()
     locked = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    names = {"numpy", "scipy", "h5py", "PyYAML", "tqdm", "matplotlib", "scikit-image"}
-    wanted = [line for line in locked if line.split("==")[0] in names]
+    names = {"numpy", "scipy", "h5py", "pyyaml", "tqdm", "matplotlib", "scikit-image"}
+    wanted = [line.removesuffix(" \\") for line in locked if line.split("==")[0] in names]
     made = home / tool
     return _fails(tool, "-m", "venv", made) or _fails(made / "bin/python", "-m", "pip", "install", "-q", *wanted)
 

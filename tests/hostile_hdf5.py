@@ -188,7 +188,7 @@ CXI: dict[str, tuple[Change, str]] = {
     "a dose without end": (study("dose_requested", np.inf), "dose_requested"),
     "a dose below zero": (study("dose_requested", -1.0), "dose_requested"),
     "a pitch of zero": (study("pitch", 0.0), "pitch"),
-    "a diameter of two numbers": (study("diameter", [1.0, 2.0]), "diameter"),
+    "a pitch of two numbers": (study("pitch", [1.0, 2.0]), "pitch"),
     "a schema that is a text": (study("schema", hdf5_guard.text("1")), "schema"),
     "a schema of two numbers": (study("schema", [1, 1]), "schema"),
     "an object of negative size": (study("shape", [-40, 41]), "shape"),

@@ -12,7 +12,9 @@ import yaml
 from ptychodose.formats import bundle
 from ptychodose.formats.atomic import write_json
 from ptychodose.physics import noise
+from ptychodose.physics.probes import Geometry
 from ptychodose.scans import base, cxi, views
+from ptychodose.scans.scan import Nodes, Scan
 from ptychodose.study import manifest, params
 from ptychodose.study.settings import Generate
 from ptychodose.study.training_manifest import read_training_manifest
@@ -36,36 +38,37 @@ def _params(folder: Path) -> Path:
     return path
 
 
-def header(number: int = 3, size: int = 8) -> cxi.Header:
-    return cxi.Header(
+def planned(number: int = 3, size: int = 8) -> Scan:
+    """A planned scan with a background and a bad pixel."""
+    mask = np.ones((size, size), bool)
+    mask[2, 1] = False
+    return Scan(
+        counts=None,
         positions=np.linspace(10, 30, 2 * number).reshape(number, 2),
-        nodes=np.stack(np.divmod(np.arange(number), 2), 1).astype(np.int32),
-        probe=np.full((size, size), 1 + 2j, np.complex64),
-        mask=np.zeros((size, size), np.uint32),
-        energy_ev=8800.0,
-        distance_m=1.0,
-        detector_pixel_m=172e-6,
-        pitch=2.4,
-        diameter=24.2,
+        probe=np.full((1, size, size), 1 + 2j, np.complex64),
         shape=(40, 41),
-        dose_requested=50.0,
-        dose_measured=0.0,
+        background=np.full((size, size), 0.5),
+        mask=mask,
+        dose=50.0,
+        geometry=Geometry(8800.0, 1.0, 172e-6),
+        nodes=Nodes(np.stack(np.divmod(np.arange(number), 2), 1).astype(np.int32), 2.4),
     )
 
 
 def _cxi(folder: Path) -> Path:
     path = folder / "train.cxi"
-    cxi.write(path, header(), iter([np.arange(3 * 8 * 8, dtype=np.uint32).reshape(3, 8, 8)]))
+    cxi.write(path, planned(), iter([np.arange(3 * 8 * 8, dtype=np.uint32).reshape(3, 8, 8)]))
     return path
 
 
 def _read_cxi(path: Path) -> object:
-    with cxi.dataset(path) as (found, counts):
-        dose, number = cxi.measured_dose(path, found, counts), len(counts)
-    positive = (dose, found.pitch, found.diameter, found.pixel_m, found.energy_ev, found.dose_requested)
+    with cxi.dataset(path) as found:
+        counts = found.read()
+    positive = (found.signal, found.nodes.pitch, found.diameter, found.pixel_m, found.geometry.energy_ev, found.dose)
     assert min(positive) > 0 and np.isfinite(positive).all()
-    assert np.isfinite(found.positions).all() and len(found.nodes) == len(found.positions) == number
-    assert all(a.dtype.isnative for a in (found.positions, found.nodes, found.probe, found.mask))
+    assert np.isfinite(found.positions).all() and len(found.nodes.index) == len(found) == len(counts)
+    arrays = (found.positions, found.nodes.index, found.probe, found.mask, found.background)
+    assert all(a.dtype.isnative for a in arrays) and found.background.min() >= 0
     return found
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ptychodose.sweeps import design, records
+from ptychodose.sweeps import design, results_csv
 
 CODE = "0123456789ab"
 CURVE = {"first": 0.6, "last": 0.7, "first_half_period_nm": 21.3, "last_half_period_nm": 18.3}
@@ -10,12 +10,12 @@ LIMIT = {
     "views": {
         "dense": {
             "photons_per_pixel_per_dose": 0.0191, "alpha": 79.0,
-            "crb": {"nrmse": 2.2, "phase_rms": 1.5, "amplitude_rms": 1.5},
+            "crb": {"dose": [100.0, 1e6], "nrmse": [0.22, 0.0022], "phase_rms": [0.15, 0.0015]},
             "bayes": {"dose": [300.0, 1e4, 1e5], "nrmse": [0.09, 0.02, 0.0068], "phase_rms": [0.1, 0.02, 0.01]},
         },
         "sparse": {
             "photons_per_pixel_per_dose": 0.0027, "alpha": 11.0,
-            "crb": {"nrmse": 14.0, "phase_rms": 9.0, "amplitude_rms": 9.0},
+            "crb": {"dose": [100.0, 1e6], "nrmse": [1.4, 0.014], "phase_rms": [0.9, 0.009]},
         },
     },
     "ratio": {"dose": [1e3, 1e5], "c1": [0.5, 0.2], "c4": [0.25, 0.05], "dense_over_baseline": [0.5, 0.25]},
@@ -67,8 +67,8 @@ def _arm(run, views, shift, view, size, share, floor, fall):
 
 
 def rows(runs, arms=tuple(FLOORS)):
-    """The lines of design.csv of these runs."""
-    return [row for run in runs for row in records.rows_of(run, CODE, details(run, arms))]
+    """The lines of sweep.csv of these runs."""
+    return [row for run in runs for row in results_csv.rows_of(run, CODE, details(run, arms))]
 
 
 def everything(study):

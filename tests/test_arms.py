@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose.compare import arms
 from ptychodose.errors import StudyError
 from ptychodose.formats import bundle
 from ptychodose.networks import unrolled
+from ptychodose.reconstruct import arms
+from ptychodose.scans import tensors
+from scenes import scene
 
 SPEC = {"name": "unrolled", "steps": 2, "gradients": 1, "width": 4, "hidden": 1}
 
@@ -23,11 +25,9 @@ def saved(path, spec=SPEC, weights_of=SPEC, **changes):
 
 def test_a_restored_network_predicts_the_same_bits(tmp_path):
     net, job = saved(tmp_path / "wts.h5.zip")
-    restored = arms.restore(job, 64)
-    corners = torch.tensor([[[0, 0], [3, 5]]])
-    probes = torch.polar(torch.ones(1, 2, 64, 64), torch.zeros(1, 2, 64, 64))
-    counts = torch.poisson(torch.full((1, 2, 64, 64), 2.0), generator=torch.Generator().manual_seed(1))
-    batch = unrolled.Batch(corners, probes, counts, (67, 69), torch.full((1, 1, 1), 0.9))
+    restored = arms.network_of(job, 64)
+    s = scene(1e4)
+    batch, _ = tensors.batch(s.scan, s.groups(4)[:1], (90, 90))
     with torch.no_grad():
         assert torch.equal(net(batch)[-1], restored(batch)[-1])
 
@@ -46,7 +46,7 @@ def test_a_restored_network_predicts_the_same_bits(tmp_path):
 def test_other_bundles_are_refused_in_one_line(tmp_path, changes, size, words):
     _, job = saved(tmp_path / "wts.h5.zip", **changes)
     with pytest.raises(StudyError, match=words) as caught:
-        arms.restore(job, size)
+        arms.network_of(job, size)
     assert "\n" not in str(caught.value)
 
 
@@ -54,4 +54,4 @@ def test_a_replaced_bundle_is_refused_by_its_digest(tmp_path):
     _, job = saved(tmp_path / "wts.h5.zip")
     saved(tmp_path / "wts.h5.zip", architecture=SPEC, note=np.pi)
     with pytest.raises(StudyError, match="SHA256"):
-        arms.restore(job, 64)
+        arms.network_of(job, 64)

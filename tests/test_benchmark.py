@@ -41,10 +41,9 @@ def small():
 
 def content(s, number=6):
     """A file's arrays of the first `number` patterns of a scene."""
-    y, x = s.positions[:number].T
-    return {
-        "counts": s.counts[:number], "ycoords": y, "xcoords": x, "probeGuess": s.probe, "objectGuess": s.obj,
-    }  # fmt: skip
+    y, x = s.scan.positions[:number].T
+    made = {"counts": s.scan.counts[:number], "ycoords": y, "xcoords": x}
+    return {**made, "probeGuess": s.scan.probe[0], "objectGuess": s.obj}
 
 
 def changed(arrays, **changes):
@@ -63,20 +62,33 @@ def save(path, arrays):
 
 def test_counts_positions_probe_and_object_come_back(small, tmp_path):
     given = content(small) | {"note": np.array("x"), "pickled": np.array([{}], dtype=object), "nan": np.array(np.nan)}
-    read = benchmark.read(save(tmp_path / "a.npz", given))
-    assert np.array_equal(read.counts, small.counts[:6]) and read.counts.dtype == np.int64
-    assert np.array_equal(read.positions, small.positions[:6]) and (read.positions % 1).any(), "y, x; sub-pixel kept"
-    assert np.array_equal(read.probe, small.probe) and np.array_equal(read.obj, small.obj)
+    read, obj = benchmark.read(save(tmp_path / "a.npz", given))
+    assert np.array_equal(read.counts, small.scan.counts[:6]) and read.counts.dtype == np.int64
+    assert np.array_equal(read.positions, small.scan.positions[:6]) and (read.positions % 1).any(), "sub-pixel kept"
+    assert np.array_equal(read.probe, small.scan.probe) and np.array_equal(obj, small.obj)
+    assert not read.nuisances
+
+
+def test_background_mask_and_modes_of_a_file_are_part_of_its_scan(small, tmp_path):
+    mask = np.arange(64 * 64).reshape(64, 64) % 7 > 0
+    modes = np.concatenate([small.scan.probe, 0.3 * small.scan.probe])
+    given = content(small) | {"probeGuess": modes, "mask": mask, "background": np.float64(0.25)}
+    read, _ = benchmark.read(save(tmp_path / "a.npz", given))
+    assert (read.background == 0.25).all() and (read.mask == mask).all() and read.probe.shape == (2, 64, 64)
+    assert read.nuisances == {"background", "mask", "modes"}
+    for bad in ({"mask": mask.astype(int)}, {"mask": mask[:3]}, {"background": np.float64(-1)}, {"background": mask}):
+        with pytest.raises(StudyError, match=f"{next(iter(bad))} is"):
+            benchmark.read(save(tmp_path / "a.npz", content(small) | bad))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_diffraction_is_the_root_of_the_counts(small, tmp_path, dtype):
     arrays = content(small)
     root = np.sqrt(arrays.pop("counts")).astype(dtype)
-    read = benchmark.read(save(tmp_path / "a.npz", arrays | {"diffraction": root}))
-    assert np.array_equal(read.counts, small.counts[:6])
-    both = benchmark.read(save(tmp_path / "a.npz", content(small) | {"diffraction": 0 * root}))
-    assert np.array_equal(both.counts, small.counts[:6]), "counts come first"
+    read, _ = benchmark.read(save(tmp_path / "a.npz", arrays | {"diffraction": root}))
+    assert np.array_equal(read.counts, small.scan.counts[:6])
+    both, _ = benchmark.read(save(tmp_path / "a.npz", content(small) | {"diffraction": 0 * root}))
+    assert np.array_equal(both.counts, small.scan.counts[:6]), "counts come first"
 
 
 BAD = {
@@ -167,9 +179,16 @@ def table(tmp_path_factory):
     spec.loader.exec_module(yardstick)
     score = benchmark._row
 
-    def row(obj, data, *others):
-        own = score(obj, data, *others)
-        theirs = yardstick.evaluate(obj, data.obj, *data.positions.T, register=False)
+    read, files = benchmark.read, {}
+
+    def remember(path):
+        scan, truth = read(path)
+        files[id(truth)] = scan.positions
+        return scan, truth
+
+    def row(obj, truth, *others):
+        own = score(obj, truth, *others)
+        theirs = yardstick.evaluate(obj, truth, *files[id(truth)].T, register=False)
         if (obj != obj[0, 0]).any():  # a constant is not aligned here, but is there
             assert theirs["nrmse"] == pytest.approx(own["nrmse"], rel=0.02), "two independent implementations agree"
         return {**own, "theirs": (theirs["nrmse"], theirs["phase_ssim"])}
@@ -182,6 +201,7 @@ def table(tmp_path_factory):
     study = replace(study, train=replace(study.train, pattern_visits=1600))  # keeps CI short
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "_row", row)
+        patch.setattr(benchmark, "read", remember)
         patch.chdir(ROOT)  # the hybrid's bundle is named from there
         result = benchmark.run(folder, "nat", study)
     found = {arm: tuple(result[dose][arm]["theirs"] for dose in ("1000", "100000")) for arm in result["1000"]}

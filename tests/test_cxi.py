@@ -12,13 +12,13 @@ from ptychodose.errors import StudyError
 from ptychodose.scans import cxi
 
 
-def header(number=5, size=64):
+def header(number=5, size=64, modes=1):
     rng = np.random.Generator(np.random.Philox(0))
     return dataclasses.replace(
-        samples.header(number, size),
+        samples.planned(number, size),
         positions=rng.uniform(32, 60, (number, 2)),
-        nodes=np.stack(np.divmod(np.arange(number), 3), 1).astype(np.int32),
-        probe=(rng.standard_normal((size, size)) + 1j).astype(np.complex64),
+        probe=(rng.standard_normal((modes, size, size)) + 1j).astype(np.complex64),
+        background=rng.uniform(0, 0.01, (size, size)),
         shape=(100, 97),
     )
 
@@ -34,15 +34,34 @@ def path(tmp_path):
     return path
 
 
-def test_round_trip(path):
-    with cxi.dataset(path) as (read, stored):
-        assert (stored[()] == counts()).all() and stored.dtype == np.uint32
-        assert cxi.measured_dose(path, read, stored) == pytest.approx(counts().sum() / 5)
-        for field in dataclasses.fields(cxi.Header):
-            if field.name != "dose_measured":
-                assert np.asarray(getattr(read, field.name)) == pytest.approx(
-                    np.asarray(getattr(header(), field.name)), rel=1e-12
-                ), field.name
+@pytest.mark.parametrize("modes", [1, 3])
+def test_round_trip(tmp_path, modes):
+    path, given = tmp_path / "train.cxi", header(modes=modes)
+    cxi.write(path, given, iter([counts()[:2], counts()[2:]]))
+    with cxi.dataset(path) as read:
+        assert (read.counts[()] == counts()).all() and read.counts.dtype == np.uint32
+        assert (read.read() == counts() * given.mask).all(), "masked pixels are read as zero"
+        wanted = (counts() * given.mask).sum() / 5 - given.background[given.mask].sum()
+        assert read.signal == pytest.approx(wanted)
+        assert read.geometry == given.geometry and read.shape == given.shape and read.dose == given.dose
+        assert read.nodes.pitch == given.nodes.pitch and (read.nodes.index == given.nodes.index).all()
+        for name in ("positions", "probe", "background", "mask"):
+            assert np.asarray(getattr(read, name)) == pytest.approx(np.asarray(getattr(given, name)), rel=1e-12), name
+
+
+def test_the_file_says_a_bad_pixel_by_one(path):
+    with h5py.File(path) as file:
+        assert (file["entry_1/instrument_1/detector_1/mask"][()] == ~header().mask).all()
+
+
+def test_a_file_of_the_first_schema_had_no_background(path):
+    clean = dataclasses.replace(header(), background=np.zeros((64, 64)))
+    cxi.write(path, clean, iter([counts()]))
+    with h5py.File(path, "r+") as file:
+        del file["ptychodose/background"]
+        file["ptychodose"].attrs["schema"] = 1
+    with cxi.dataset(path) as read:
+        assert not read.background.any() and read.signal == pytest.approx((counts() * clean.mask).sum() / 5)
 
 
 def test_equal_content_gives_equal_bytes(path, tmp_path):
@@ -97,7 +116,11 @@ DATA, TRANSLATION = "entry_1/instrument_1/detector_1/data", "entry_1/sample_1/ge
         entry(TRANSLATION),
         entry("entry_1/instrument_1/source_1/illumination"),
         entry("ptychodose"),
-        attribute("schema", 2),
+        attribute("schema", 3),
+        entry("ptychodose/background"),
+        values("ptychodose/background", lambda b: b - 1),
+        values("ptychodose/background", lambda b: b * np.nan),
+        values("entry_1/instrument_1/detector_1/mask", np.ones_like),
         attribute("shape", [10, 10]),
         values(DATA, lambda d: d.astype(np.float32)),
         values(DATA, lambda d: d.astype(np.int32)),
@@ -121,8 +144,8 @@ def test_inconsistent_files_are_refused_in_one_line(path, change):
 def test_edited_counts_contradict_the_stored_dose(path):
     with h5py.File(path, "r+") as file:
         file[DATA][0, 0, 0] += 1000
-    with cxi.dataset(path) as (read, stored), pytest.raises(StudyError, match="changed after"):
-        cxi.measured_dose(path, read, stored)
+    with pytest.raises(StudyError, match="changed after"), cxi.dataset(path):
+        pass
 
 
 def test_truncated_and_absent(path, tmp_path):
@@ -132,25 +155,17 @@ def test_truncated_and_absent(path, tmp_path):
             pass
 
 
-class _Unreadable:
-    """Counts on a failing disk."""
-
-    def __len__(self):
-        return 5
-
-    def __getitem__(self, _):
+def test_counts_that_cannot_be_read_are_one_line(path, monkeypatch):
+    def fail(*_):
         raise OSError("Can't read data\n(filter returned failure)")
 
-
-def test_counts_that_cannot_be_read_are_one_line(path):
-    with pytest.raises(StudyError, match=r"train\.cxi: counts not readable.*dvc repro generate") as caught:
-        cxi.measured_dose(path, header(), _Unreadable())
+    monkeypatch.setattr(cxi.Scan, "read", fail)
+    with (
+        pytest.raises(StudyError, match=r"train\.cxi: counts not readable.*dvc repro generate") as caught,
+        cxi.dataset(path),
+    ):
+        pass
     assert str(caught.value).isprintable()
-
-
-def test_a_dose_that_is_no_number_equals_nothing(path):
-    with pytest.raises(StudyError, match="changed after"):
-        cxi.measured_dose(path, dataclasses.replace(header(), dose_measured=np.nan), counts())
 
 
 def test_units_stay_out_of_the_heap_on_which_hdf5_can_hang(path):

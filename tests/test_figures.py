@@ -1,11 +1,17 @@
 """Pictures: deterministic bytes, one colour scale per row, everything labelled."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ptychodose.compare import figures
+from ptychodose.formats.png import save_figure
 from ptychodose.physics import lattice, noise, textures
-from ptychodose.scans import cxi, views
+from ptychodose.scans import figures as drawn_views
+from ptychodose.scans import views
+from ptychodose.scans.scan import Nodes, of_arrays
+from test_views import DISC
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +38,19 @@ def test_comparison_has_equal_scales_titles_and_a_scale_bar(truth):
 
 def test_png_bytes_repeat(truth, tmp_path):
     for name in ("a.png", "b.png"):
-        figures.save(draw(truth), tmp_path / name)
+        save_figure(draw(truth), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert b"Software" not in (tmp_path / "a.png").read_bytes()
 
 
 def test_views_are_drawn_to_scale_with_units(tmp_path):
     raster = lattice.finest_scan((32.0, 100.0), (32.0, 100.0), 3.0, noise.stream(0, "jitter/test"))
-    probe = np.ones((64, 64), np.complex64)
-    header = cxi.Header(
-        raster.positions, raster.nodes, probe, np.zeros((64, 64), np.uint32), 8800.0, 1.0, 172e-6, 3.0, 30.0,
-        (140, 132), 1e4, 1e4,
-    )  # fmt: skip
-    view = views.select(header, 3, None, {1, 4}, 7, noise.stream(0, "views"), "x")
-    figure = figures.views({"train": header, "test": header}, {"dense": {"test": view}})
+    scan = of_arrays(None, DISC.astype(np.complex64), raster.positions, (140, 132))
+    scan = replace(scan, nodes=Nodes(raster.nodes, 3.0))
+    rule = views.Rule(frozenset({1, 4}), 7)
+    view = views.select(scan, 3, None, rule, noise.stream(0, "views"), "x")
+    figure = drawn_views.views({"train": scan, "test": scan}, {"dense": {"test": view}})
     axes = figure.axes[0]
     assert "object px" in axes.get_xlabel() and "object px" in axes.get_ylabel()
-    assert {patch.get_radius() for patch in axes.patches} == {15.0}
-    figures.save(figure, tmp_path / "views.png")
+    assert {patch.get_radius() for patch in axes.patches} == {scan.diameter / 2}
+    save_figure(figure, tmp_path / "views.png")

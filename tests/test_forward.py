@@ -1,11 +1,15 @@
 """The torch forward model: equal to the simulator, its adjoint exact, its likelihood honest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from ptychodose.networks.groups import Patterns
-from ptychodose.physics import forward, probes, simulate, textures
+from ptychodose.physics import forward, textures
+from ptychodose.scans import tensors
+from ptychodose.scans.scan import of_arrays
+from scenes import zone_plate
 
 
 def generator(seed=0):
@@ -18,26 +22,35 @@ def noise(*shape, seed=0):
     )
 
 
-@pytest.fixture(scope="module")
-def scene():
-    """Object (150, 121), default probe scaled to 1e4 photons, sub-pixel positions of 6 patterns in 2 groups."""
+@pytest.fixture(scope="module", params=["one mode", "two modes", "background and mask"])
+def scan(request):
+    """6 sub-pixel patterns under the default probe, scaled to 1e4 photons, over an object (150, 121)."""
     rng = np.random.Generator(np.random.Philox(0))
-    obj = textures.synthetic_object((150, 121), 0.55, 0.12, rng).astype(np.complex64)
-    probe = probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7) * 100
-    positions = rng.uniform((45, 40), (75, 70), (6, 2))
-    return obj, probe.astype(np.complex64), positions
+    modes = [zone_plate() * 90, np.roll(zone_plate(), 3, 0) * 40][: 2 if request.param == "two modes" else 1]
+    made = of_arrays(None, np.array(modes), rng.uniform((45, 40), (75, 70), (6, 2)), (150, 121))
+    if request.param == "background and mask":
+        made = replace(made, background=rng.uniform(0, 2, (64, 64)), mask=rng.random((64, 64)) < 0.9)
+    return replace(made, counts=rng.poisson(3.0, (6, 64, 64)))
 
 
-def test_torch_equals_numpy_simulator(scene):
-    obj, probe, positions = scene
-    counts = simulate.expected_counts(obj, probe, positions)
-    patterns = Patterns((counts * 1000).astype(np.int64), positions, probe, 1e4)
+@pytest.fixture(scope="module")
+def obj():
+    rng = np.random.Generator(np.random.Philox(0))
+    return textures.synthetic_object((150, 121), 0.55, 0.12, rng).astype(np.complex64)
+
+
+def on_the_object(scan):
+    """Two groups of three patterns, the canvas being the whole object."""
     index = np.arange(6).reshape(2, 3)
-    probes, _ = patterns.tensors(index, patterns.read(index))
-    corners = patterns.corners[torch.as_tensor(index)]
+    return tensors.patterns(scan, index, tensors.corners_of(scan, index)[0], scan.shape)
+
+
+def test_torch_equals_numpy_simulator(scan, obj):
+    rate = scan.expected(obj)
     canvas = torch.as_tensor(obj)[None].expand(2, -1, -1)
-    found = torch.fft.fftshift(forward.rate(canvas, corners, probes), dim=(-2, -1)).reshape(6, 64, 64).numpy()
-    assert np.abs(found - counts).max() < 1e-5 * counts.max()
+    found = forward.expected(canvas, on_the_object(scan))
+    found = torch.fft.fftshift(found, dim=(-2, -1)).reshape(6, 64, 64).numpy()
+    assert np.abs(found - rate).max() < 1e-5 * rate.max()
 
 
 def test_extract_and_scatter_are_adjoint():
@@ -68,17 +81,15 @@ def test_a_whole_pixel_shift_is_a_roll():
     assert torch.allclose(moved, torch.roll(probe, (3, -5), (0, 1)), atol=1e-4)
 
 
-def test_gradient_equals_autograd(scene):
-    _, probe, positions = scene
-    patterns = Patterns(np.zeros((6, 64, 64), np.int64), positions, probe, 1e4)
-    index = np.arange(6).reshape(2, 3)
-    probes, _ = patterns.tensors(index, patterns.read(index))
-    counts = torch.poisson(torch.full(probes.shape, 3.0), generator=generator())
-    corners = patterns.corners[torch.as_tensor(index)]
+def test_gradient_equals_autograd_and_masked_pixels_have_no_say(scan):
+    patterns = on_the_object(scan)
     canvas = (0.8 * noise(2, 150, 121)).requires_grad_()
-    forward.poisson_nll(forward.rate(canvas, corners, probes), counts, 0.05).sum().backward()
-    exact = forward.likelihood_gradient(canvas.detach(), corners, probes, counts, 0.05)
+    good = scan.mask.sum()
+    (forward.losses(canvas, patterns).sum() * good).backward()
+    exact = forward.gradient(canvas.detach(), patterns)
     assert torch.allclose(canvas.grad / 2, exact, atol=2e-3 * float(exact.abs().max()))  # torch: dL/dO* doubled
+    spoilt = replace(scan, counts=np.where(scan.mask, scan.counts, 60000))
+    assert torch.equal(forward.gradient(canvas.detach(), on_the_object(spoilt)), exact)
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.7, 5.0, 400.0])

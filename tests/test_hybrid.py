@@ -13,10 +13,13 @@ from closure import ROOT
 from ptychodose.errors import StudyError
 from ptychodose.formats import bundle
 from ptychodose.iterative import poisson_map
-from ptychodose.networks.unrolled import LIT
+from ptychodose.iterative.problem import Problem
+from ptychodose.networks.losses import relative_error
 from ptychodose.physics import noise
+from ptychodose.physics.forward import LIT
 from ptychodose.refine import hybrid, hybrid_bundle, hybrid_training
-from ptychodose.score import comparison, scoring
+from ptychodose.score import scoring
+from ptychodose.score.region import scored_region
 from ptychodose.study import params
 from scenes import scene
 
@@ -37,9 +40,9 @@ def build(zeroed=False, seed=0):
 
 
 def map_of(s, **given):
-    known = {"weight": STUDY.reconstruct_map.weight, "iterations": 40, **given}
-    rng = noise.stream(0, "solver")
-    return poisson_map.solve(s.counts, s.probe, s.positions, s.obj.shape, STUDY.reconstruct_map, rng, **known).obj
+    known = {"weight": STUDY.reconstruct_map.weight, **given}
+    settings = STUDY.reconstruct_map if known["weight"] is None else replace(STUDY.reconstruct_map, iterations=40)
+    return poisson_map.solve(s.scan, settings, noise.stream(0, "solver"), **known).obj
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +78,8 @@ def test_the_unet_keeps_any_shape(shape):
 
 
 def test_without_a_correction_it_takes_plain_gradient_steps(dim, start):
-    problem = poisson_map.Problem(dim.counts, dim.probe, dim.positions)
-    y, x = problem.origin.tolist()
-    canvas = torch.as_tensor(start[y : y + problem.shape[0], x : x + problem.shape[1]].copy())
+    problem = Problem(dim.scan)
+    canvas = torch.as_tensor(start[problem.window].copy())
     net, moved = build(zeroed=True), canvas
     with torch.no_grad():
         found = net(problem, canvas)
@@ -93,42 +95,41 @@ def test_without_a_correction_it_takes_plain_gradient_steps(dim, start):
 
 def test_a_mirrored_scan_gives_the_mirrored_object(dim):
     """The correction is averaged over all symmetries of the square, so it has no preferred direction."""
-    whole = replace(dim, positions=np.rint(dim.positions))
-    net, begin = build(), map_of(whole)
-    found = hybrid.refine(net, begin, whole.counts, whole.probe, whole.positions)
-    corners = whole.positions - 32
+    scan = replace(dim.scan, positions=np.rint(dim.scan.positions))
+    net, begin = build(), map_of(replace(dim, scan=scan))
+    found = hybrid.refine(net, begin, scan)
+    corners = scan.positions - 32
     for axis in (0, 1):
         turned = corners.copy()
-        turned[:, axis] = whole.obj.shape[axis] - 64 - corners[:, axis]
-        counts = np.roll(np.flip(whole.counts, axis + 1), 1, axis + 1)  # frequency q becomes -q
-        probe, mirrored = np.flip(whole.probe, axis).copy(), np.flip(begin, axis).copy()
-        other = hybrid.refine(net, mirrored, counts, probe, turned + 32)
+        turned[:, axis] = scan.shape[axis] - 64 - corners[:, axis]
+        counts = np.roll(np.flip(scan.counts, axis + 1), 1, axis + 1)  # frequency q becomes -q
+        probe, mirrored = np.flip(scan.probe, axis + 1).copy(), np.flip(begin, axis).copy()
+        other = hybrid.refine(net, mirrored, replace(scan, counts=counts, probe=probe, positions=turned + 32))
         assert np.abs(np.flip(other, axis) - found).max() < 2e-3 * np.abs(found - begin).max()
 
 
 def test_pixels_without_light_keep_their_value(dim, start):
     larger = np.pad(start, ((0, 31), (0, 17)), constant_values=3 - 2j)
-    found = hybrid.refine(build(), larger, dim.counts, dim.probe, dim.positions)
+    found = hybrid.refine(build(), larger, dim.scan)
     assert found.shape == larger.shape and found.dtype == np.complex64
     dark = np.ones(larger.shape, bool)
-    for y, x in np.rint(dim.positions).astype(int) - 32:
+    for y, x in np.rint(dim.scan.positions).astype(int) - 32:
         dark[y : y + 64, x : x + 64] = False
     assert np.array_equal(found[dark], larger[dark])
-    region = comparison.scored_region([dim.positions])
+    region = scored_region([dim.scan.positions])
     assert (found[region] != larger[region]).mean() > 0.99
     assert np.array_equal(larger, np.pad(start, ((0, 31), (0, 17)), constant_values=3 - 2j)), "the start is not touched"
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3, 5, 23])
 def test_scans_of_any_extent_are_refined(dim, start, keep):
-    some = slice(0, keep)
-    sides = poisson_map.Problem(dim.counts[some], dim.probe, dim.positions[some]).shape
-    found = hybrid.refine(build(), start, dim.counts[some], dim.probe, dim.positions[some])
-    assert found.shape == start.shape and np.isfinite(found).all(), sides
+    some = dim.scan.select(np.arange(keep))
+    found = hybrid.refine(build(), start, some)
+    assert found.shape == start.shape and np.isfinite(found).all(), Problem(some).shape
 
 
 def test_refining_repeats_bit_for_bit(dim, start):
-    first, again = (hybrid.refine(build(), start, dim.counts, dim.probe, dim.positions) for _ in range(2))
+    first, again = (hybrid.refine(build(), start, dim.scan) for _ in range(2))
     assert first.tobytes() == again.tobytes()
 
 
@@ -143,17 +144,17 @@ def test_examples_repeat_and_their_truth_fits_their_canvas(example):
     for one in (example, other):
         assert one.truth.shape == one.start.shape == one.problem.shape and low <= one.photons <= high
         lit = torch.clamp(one.problem.lit / one.problem.photons, max=1.0)
-        flat = torch.full_like(one.start, one.problem.start)
-        error = [float(hybrid_training.relative_error(image, one.truth, lit)) for image in (one.truth, one.start, flat)]
+        flat = torch.full_like(one.start, one.problem.level)
+        error = [float(relative_error(image, one.truth, lit)) for image in (one.truth, one.start, flat)]
         assert error[0] < 1e-9 < error[1] < 0.7 * error[2]
 
 
 def test_error_ignores_the_global_phase_only(example):
     lit = example.problem.lit
     turned = example.start * torch.exp(torch.tensor(0.8j))
-    error = [float(hybrid_training.relative_error(x, example.truth, lit)) for x in (example.start, turned)]
+    error = [float(relative_error(x, example.truth, lit)) for x in (example.start, turned)]
     assert error[0] == pytest.approx(error[1], rel=1e-4)
-    scaled = hybrid_training.relative_error(1.1 * example.truth, example.truth, lit)
+    scaled = relative_error(1.1 * example.truth, example.truth, lit)
     assert float(scaled) == pytest.approx(0.01, rel=1e-3)
 
 
@@ -170,7 +171,7 @@ def test_training_lowers_the_error_on_the_scene_it_sees(example, monkeypatch):
     lit = torch.clamp(problem.lit / problem.photons, max=1.0)
     with torch.no_grad():
         found = net(problem, example.start, 0)[-1]
-    before, after = (hybrid_training.relative_error(x, example.truth, lit) for x in (example.start, found))
+    before, after = (relative_error(x, example.truth, lit) for x in (example.start, found))
     assert float(torch.log(after / before)) == pytest.approx(2 * min(gains), abs=1e-5), "it is truth that is nearer"
 
 
@@ -207,7 +208,7 @@ def refused(path, words):
 
 
 def test_a_restored_refiner_gives_the_same_bits(tmp_path, dim, start):
-    data = (start, dim.counts, dim.probe, dim.positions)
+    data = (start, dim.scan)
     restored = hybrid_bundle.load(str(save(tmp_path)))
     assert hybrid.refine(restored, *data).tobytes() == hybrid.refine(build(), *data).tobytes()
 
@@ -270,9 +271,9 @@ def test_the_committed_bundle_improves_map_on_objects_it_never_saw():
     net, ratios = hybrid_bundle.load(COMMITTED), []
     for seed in range(4):
         s = scene(1e3, seed)
-        begin = map_of(s, weight=None, iterations=None)
-        found = hybrid.refine(net, begin, s.counts, s.probe, s.positions)
-        region = comparison.scored_region([s.positions])
+        begin = map_of(s, weight=None)
+        found = hybrid.refine(net, begin, s.scan)
+        region = scored_region([s.scan.positions])
         before, after = (scoring.headline(scoring.score(x, s.obj, region, 1e-9))["nrmse"] for x in (begin, found))
         ratios.append(after / before)
     assert np.mean(ratios) < 0.99 and max(ratios) < 1.01, ratios

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ptychodose.physics import overlap, probes
+from ptychodose.physics import overlap
+from scenes import zone_plate
 
 
 def test_disc_overlap_known_values():
@@ -37,7 +38,7 @@ def test_encircled_diameter_of_a_uniform_disc_and_the_default_probe():
     y, x = np.indices((64, 64)) - 32.0
     disc = (np.hypot(y, x) < 20).astype(complex)
     assert overlap.encircled_diameter(disc) == pytest.approx(40 * np.sqrt(0.9), rel=0.02)
-    probe = probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7)
+    probe = zone_plate()
     assert overlap.encircled_diameter(probe) == pytest.approx(24.2, abs=0.1)
 
 

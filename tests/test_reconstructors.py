@@ -1,24 +1,24 @@
 """The registry: a function and a line make an arm, which then stands in every table, curve and picture."""
 
 import csv
-import inspect
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ptychodose.compare import arms, figures, reconstructors
-from ptychodose.reconstruct.reconstructors import Refinement
+from ptychodose.compare import figures
 from ptychodose.errors import StudyError
+from ptychodose.formats.png import DPI
 from ptychodose.physics import noise
+from ptychodose.reconstruct import arms, reconstructors
+from ptychodose.reconstruct.reconstructors import Refinement
 from ptychodose.study import params
 from sandbox import fresh
 from scenes import scene
 
 STUDY = params.load("params.yaml")
-FUNCTION = ["counts", "probe", "positions", "shape", "params", "rng"]
-IMPROVE = ["start", "counts", "probe", "positions", "params", "rng"]
 
 
 @pytest.fixture(scope="module")
@@ -26,70 +26,102 @@ def bright():
     return scene(1e4)
 
 
-def back_projection(counts, probe, positions, shape, params, rng):
+def back_projection(scan, params, rng):
     """The flat object where light fell, brighter where more photons were detected: no method, but an object."""
-    obj, size = np.full(shape, 0.5, np.complex128), len(probe)
-    for pattern, (y, x) in zip(counts, np.rint(positions).astype(int) - size // 2, strict=True):
+    obj, size = np.full(scan.shape, 0.5, np.complex128), scan.size
+    for pattern, (y, x) in zip(scan.counts, np.rint(scan.positions).astype(int) - size // 2, strict=True):
         obj[y : y + size, x : x + size] += 1e-6 * pattern.sum() + 1e-9 * rng.random()
     return obj
 
 
 def run(name, s, found=None, seed=0, params=STUDY):
     rng = noise.stream(seed, "solver")
-    return reconstructors.run(name, s.counts, s.probe, s.positions, s.obj.shape, params, rng, found)
+    return reconstructors.run(name, s.scan, params, rng, found)
 
 
-def test_every_entry_has_the_documented_signature():
+def test_refinements_start_from_what_is_there():
     assert {"map", "hybrid"} <= set(reconstructors.REGISTRY)
-    for name, entry in reconstructors.REGISTRY.items():
-        if isinstance(entry, Refinement):
-            assert list(inspect.signature(entry.improve).parameters) == IMPROVE, name
-            assert entry.start in reconstructors.REGISTRY
-        else:
-            assert list(inspect.signature(entry).parameters) == FUNCTION, name
+    for entry in reconstructors.REGISTRY.values():
+        assert not isinstance(entry, Refinement) or entry.start in reconstructors.REGISTRY
+
+
+BAD_PIXELS = np.arange(64 * 64).reshape(64, 64) % 11 > 0
+NUISANCES = {
+    "background": lambda scan: replace(scan, background=np.full((64, 64), 0.1)),
+    "mask": lambda scan: replace(scan, mask=BAD_PIXELS),
+    "modes": lambda scan: replace(scan, probe=np.concatenate([scan.probe, 0.1 * scan.probe])),
+}
+
+
+@pytest.mark.parametrize("name", NUISANCES)
+def test_what_an_arm_cannot_honour_is_refused_never_ignored(bright, monkeypatch, name):
+    s = replace(bright, scan=NUISANCES[name](bright.scan))
+    entries = {"toy": back_projection, "after": Refinement("toy", lambda start, scan, params, rng: start)}
+    monkeypatch.setattr(reconstructors, "REGISTRY", entries)
+    for arm in entries:
+        with pytest.raises(StudyError, match=rf"reconstructor {arm}: the scan has a {name}.*@honours\('{name}'\)"):
+            run(arm, s, {"toy": bright.obj})
+    honest = reconstructors.honours(name)(lambda scan, params, rng: scan.flat())
+    monkeypatch.setattr(reconstructors, "REGISTRY", {"toy": honest})
+    assert run("toy", s).shape == bright.obj.shape
+
+
+@pytest.mark.parametrize("arm", ["map", "hybrid"])
+def test_nothing_in_a_masked_pixel_reaches_a_result(bright, arm):
+    quick = replace(STUDY, reconstruct_map=replace(STUDY.reconstruct_map, iterations=10, weight_moves=1))
+    masked = replace(bright, scan=replace(bright.scan, mask=BAD_PIXELS))
+    spoilt = np.where(BAD_PIXELS, bright.scan.counts, 60000)
+    found = [run(arm, s, params=quick) for s in (masked, replace(masked, scan=replace(masked.scan, counts=spoilt)))]
+    assert found[0].tobytes() == found[1].tobytes()
 
 
 def test_a_registered_function_becomes_a_row_of_the_comparison(bright, monkeypatch):
     monkeypatch.setattr(reconstructors, "REGISTRY", {"toy": back_projection})
-    rows = arms.registered(bright.whole("dense"), STUDY, {})
+    rows = arms.registered(bright.trial("dense"), STUDY, {})
     assert list(rows) == ["toy"]
     row = rows["toy"]
     assert (row.view, row.group_size, row.share) == ("dense", None, 1.0)
     assert row.obj.shape == bright.obj.shape and row.obj.dtype == np.complex64 and row.obj.std() > 0
-    again = arms.registered(bright.whole("dense"), STUDY, {})["toy"].obj
+    again = arms.registered(bright.trial("dense"), STUDY, {})["toy"].obj
     assert again.tobytes() == row.obj.tobytes(), "its generator is the study's"
-    assert arms.registered(bright.whole("sparse"), STUDY, {}) == {}
+    assert arms.registered(bright.trial("sparse"), STUDY, {}) == {}
 
 
 def test_arms_share_the_photons_and_no_randomness(bright, monkeypatch):
     seen = []
 
-    def look(counts, probe, positions, shape, params, rng):
-        seen.append((int(counts.sum()), complex(probe.sum()), float(positions.sum()), float(rng.random())))
-        return np.ones(shape, np.complex64)
+    def look(scan, params, rng):
+        totals = int(scan.counts.sum()), complex(scan.probe.sum()), float(scan.positions.sum())
+        seen.append((*totals, float(rng.random())))
+        for array in (scan.counts, scan.probe, scan.positions):
+            array[:] = 0
+        return np.ones(scan.shape, np.complex64)
 
     monkeypatch.setattr(reconstructors, "REGISTRY", {"one": look, "two": look})
-    arms.registered(bright.whole("dense"), STUDY, {})
+    arms.registered(bright.trial("dense"), STUDY, {})
     assert seen[0][:3] == seen[1][:3] and seen[0][3] != seen[1][3]
+    monkeypatch.setattr(reconstructors, "REGISTRY", {"two": look})
+    arms.registered(bright.trial("dense"), STUDY, {})
+    assert seen[2] == seen[1], "an arm's numbers do not hang on its place in the registry"
 
 
 def test_a_refinement_starts_from_the_object_found_before(bright, monkeypatch):
     calls = []
 
-    def first(counts, probe, positions, shape, params, rng):
+    def first(scan, params, rng):
         calls.append("first")
-        return np.full(shape, 0.25, np.complex64)
+        return np.full(scan.shape, 0.25, np.complex64)
 
-    def second(start, counts, probe, positions, params, rng):
+    def second(start, scan, params, rng):
         calls.append("second")
         return 2 * start
 
     monkeypatch.setattr(reconstructors, "REGISTRY", {"first": first, "second": Refinement("first", second)})
-    rows = arms.registered(bright.whole("dense"), STUDY, {})
+    rows = arms.registered(bright.trial("dense"), STUDY, {})
     assert calls == ["first", "second"] and (rows["second"].obj == 0.5).all()
     calls.clear()
     made_by_a_stage = np.full(bright.obj.shape, 0.75, np.complex64)
-    rows = arms.registered(bright.whole("dense"), STUDY, {"first": made_by_a_stage})
+    rows = arms.registered(bright.trial("dense"), STUDY, {"first": made_by_a_stage})
     assert calls == ["second"] and (rows["first"].obj == 0.75).all() and (rows["second"].obj == 1.5).all()
     calls.clear()
     assert (run("second", bright) == 0.5).all() and calls == ["first", "second"], "alone, it runs its start itself"
@@ -124,7 +156,7 @@ def picture(obj, names):
     scores = {name: {"nrmse": 0.1, "phase_ssim": 0.5} for name in names}
     figure = figures.comparison(obj, dict.fromkeys(names, obj), 1e-8, scores, 1e4)
     titles = [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()]
-    return titles, int(figure.get_size_inches()[0] * figures.DPI)
+    return titles, int(figure.get_size_inches()[0] * DPI)
 
 
 def test_the_picture_has_a_column_for_every_arm(bright):
@@ -135,10 +167,9 @@ def test_the_picture_has_a_column_for_every_arm(bright):
 
 TOY = '''
 
-def by_toy(counts, probe, positions, shape, params, rng):
+def by_toy(scan, params, rng):
     """Adds a little noise to the flat object."""
-    level = (counts.sum() / len(counts) / (abs(probe.astype(complex)) ** 2).sum()) ** 0.5
-    return level * (1 + 0.01 * rng.standard_normal(shape)) + 0j
+    return scan.flat() * (1 + 0.01 * rng.standard_normal(scan.shape))
 
 
 REGISTRY["toy"] = by_toy

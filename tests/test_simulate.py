@@ -1,11 +1,15 @@
 """The numpy simulator against a third, plain formula, and the physics it must keep."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ptychodose.physics import overlap, probes, simulate, textures
+from ptychodose.physics import overlap, simulate, textures
+from ptychodose.physics.probes import Geometry
 from ptychodose.scans import acquisition, base
 from ptychodose.study.settings import Generate
+from scenes import zone_plate
 
 SETTINGS = Generate(base="unused.yaml", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)
 
@@ -18,8 +22,7 @@ def rng(seed=0):
 def scene():
     """A small non-square object and the default probe."""
     obj = textures.synthetic_object((180, 110), 0.55, 0.12, rng()).astype(np.complex64)
-    probe = probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
-    return obj, probe
+    return obj, zone_plate()
 
 
 def plain_rate(obj, probe, position):
@@ -40,22 +43,22 @@ def plain_rate(obj, probe, position):
 @pytest.mark.parametrize("position", [(40.0, 52.0), (63.37, 70.81), (100.5, 40.25), (148.0, 78.0)])
 def test_expected_counts_equal_the_plain_formula(scene, position):
     obj, probe = scene
-    found = simulate.expected_counts(obj, probe * 100, np.array([position]))[0]
+    found = simulate.expected_counts(obj, probe[None] * 100, np.array([position]))[0]
     assert found == pytest.approx(plain_rate(obj, probe * 100, np.array(position)), rel=1e-5, abs=1e-9)
 
 
 def test_parseval_detected_photons_equal_transmitted(scene):
     obj, probe = scene
     positions = rng(1).uniform((32, 32), (148, 78), (9, 2))
-    rate = simulate.expected_counts(obj, probe, positions)
-    assert rate.sum((1, 2)) == pytest.approx(simulate.transmitted(obj, probe, positions), rel=1e-10)
+    rate = simulate.expected_counts(obj, probe[None], positions)
+    assert rate.sum((1, 2)) == pytest.approx(simulate.transmitted(obj, probe[None], positions), rel=1e-10)
 
 
 def test_an_empty_object_transmits_every_photon(scene):
     _, probe = scene
     sent = (np.abs(probe.astype(complex)) ** 2).sum()
     ones = np.ones((100, 100), np.complex64)
-    assert simulate.transmitted(ones, probe, np.array([[50.3, 49.6]])) == pytest.approx(sent, rel=1e-9)
+    assert simulate.transmitted(ones, probe[None], np.array([[50.3, 49.6]])) == pytest.approx(sent, rel=1e-9)
 
 
 def test_probe_is_soft_and_has_the_designed_size(scene):
@@ -78,15 +81,28 @@ def test_synthetic_object_contrast(seed):
 @pytest.mark.parametrize("dose", [10.0, 1e4])
 def test_the_dose_is_the_mean_detected_count_over_both_splits(dose):
     obj = textures.synthetic_object((260, 120), 0.55, 0.12, rng()).astype(np.complex64)
-    probe = probes.zone_plate_probe(64, 8800, 1.0, 172e-6, 29.26e-9, 0.4, 60.5e-6, 0.7).astype(np.complex64)
-    source = base.Base(obj, probe, ((32.0, 228.0), (32.0, 88.0)))
-    headers = acquisition.plan(source, SETTINGS, dose, 7)
-    drawn = [np.concatenate(list(acquisition.counts(obj, h, rng(3)))) for h in headers.values()]
-    total, patterns = sum(d.sum(dtype=np.int64) for d in drawn), sum(map(len, drawn))
-    assert total / patterns == pytest.approx(dose, abs=4 * np.sqrt(dose / patterns))
-    scaled = [h.probe for h in headers.values()]
-    assert (scaled[0] == scaled[1]).all(), "one probe scale serves both splits"
+    mask = rng(1).random((64, 64)) < 0.9
+    source = base.Base(obj, zone_plate()[None], ((32.0, 228.0), (32.0, 88.0)), np.full((64, 64), 0.3), mask)
+    scans = acquisition.plan(source, SETTINGS, dose, 7)
+    rates = np.concatenate([scan.expected(obj) for scan in scans.values()])
+    assert (rates - 0.3).sum((1, 2)).mean() == pytest.approx(dose, rel=1e-5), "before the mask, without background"
+    drawn = np.concatenate([np.concatenate(list(acquisition.counts(obj, s, rng(3)))) for s in scans.values()])
+    total = rates[:, mask].sum()
+    assert drawn.sum() == pytest.approx(total, abs=4 * np.sqrt(total)) and not drawn[:, ~mask].any()
+    everything = [replace(scan, mask=np.ones((64, 64), bool)) for scan in scans.values()]
+    same = np.concatenate([np.concatenate(list(acquisition.counts(obj, s, rng(3)))) for s in everything])
+    assert (same[:, mask] == drawn[:, mask]).all(), "good pixels draw the same numbers whatever the mask"
+    first, second = (scan.probe for scan in scans.values())
+    assert (first == second).all(), "one probe scale serves both splits"
+
+
+def test_modes_and_background_add_to_the_rate(scene):
+    obj, probe = scene
+    at, other = np.array([[63.37, 70.81]]), np.roll(probe, 5, 1)
+    both = simulate.expected_counts(obj, np.array([probe, other]), at, 0.7)
+    alone = [simulate.expected_counts(obj, wave[None], at) for wave in (probe, other)]
+    assert both == pytest.approx(alone[0] + alone[1] + 0.7, rel=1e-6)
 
 
 def test_geometry_gives_the_documented_object_pixel():
-    assert probes.object_pixel(64, 8800, 1.0, 172e-6) == pytest.approx(12.8e-9, rel=1e-3)
+    assert Geometry(8800, 1.0, 172e-6).object_pixel(64) == pytest.approx(12.8e-9, rel=1e-3)

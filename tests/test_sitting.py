@@ -13,7 +13,7 @@ import sweep_scene as scene
 from closure import ROOT
 from ptychodose.errors import StudyError
 from ptychodose.study import params
-from ptychodose.sweeps import design, dvc_queue, records
+from ptychodose.sweeps import design, dvc_queue, results_csv
 from ptychodose.sweeps.dvc_queue import FAILED, QUEUED, RUNNING, SUCCESS
 from ptychodose.sweeps.sitting import Sitting
 from sandbox import fresh
@@ -67,9 +67,16 @@ def runs():
     return {run.name(scene.CODE): run for run in design.ordered(scene.everything(study))}
 
 
-def work(queue, runs, jobs=2, trained=()):
+def work(queue, runs, jobs=2, trained=(), refused=lambda run: False):
     collected = []
-    sitting = Sitting(queue, lambda run, _: collected.append(run), lambda: None, jobs, set(trained), 0.0, 1)
+
+    def collect(run, _):
+        if refused(run):
+            raise StudyError("no entry 'arms'")
+        collected.append(run)
+
+    sitting = Sitting(queue, collect, lambda: None, jobs, set(trained))
+    sitting.pause, sitting.patience = 0.0, 1
     return sitting.work(runs, lambda run: [f"dose={run.dose:g}"]), collected
 
 
@@ -87,12 +94,8 @@ def test_a_failed_run_does_not_stop_the_rest_and_says_why(runs):
 
 
 def test_a_result_that_cannot_be_read_counts_as_failed(runs):
-    def refuse(run, _):
-        if run.dose == 300:
-            raise StudyError("no entry 'arms'")
-
-    failed = Sitting(FakeQueue(), refuse, lambda: None, 2, set(), 0.0, 1).work(runs, lambda run: [])
-    assert set(failed.values()) == {"no entry 'arms'"} and len(failed) == 12
+    failed, collected = work(FakeQueue(), runs, refused=lambda run: run.dose == 300)
+    assert set(failed.values()) == {"no entry 'arms'"} and len(failed) == 12 and len(collected) == 60
 
 
 def test_one_worker_until_the_only_network_is_trained_then_all(runs):
@@ -224,15 +227,16 @@ def test_two_runs_with_the_real_queue_then_nothing_to_do(tmp_path):
     sweep_py = (sys.executable, "src/sweep.py")
     done = made.run(*sweep_py, "run", "--design", "star", "--limit-runs", "2")
     assert "0 in metrics/sweep/sweep.csv, 2 to do" in done.stdout and "next: python src/sweep.py draw" in done.stdout
-    rows = records.read(made.folder / "metrics/sweep/sweep.csv")
-    assert {row.seed_network for row in rows} == {2026, 2027} and {row.dose for row in rows} == {1e4}
-    assert {"flat", "oracle", "dense"} <= {row.arm for row in rows}
-    assert all(row.nbar > 0 and row.overlap == pytest.approx(0.7) for row in rows if row.arm == "dense")
+    rows = results_csv.read(made.folder / "metrics/sweep/sweep.csv")
+    assert {row["seed_network"] for row in rows} == {2026, 2027} and {row["dose"] for row in rows} == {1e4}
+    assert {"flat", "oracle", "dense"} <= {row["arm"] for row in rows}
+    assert all(row["nbar"] > 0 and row["overlap"] == pytest.approx(0.7) for row in rows if row["arm"] == "dense")
     assert "dense" in json.loads((made.folder / "metrics/sweep/limit.json").read_text())["views"]
     (sitting,) = json.loads((made.folder / "metrics/sweep/machine.json").read_text())["sittings"]
     assert sitting["runs"] == 2 and sitting["failed"] == 0 and str(tmp_path) not in json.dumps(sitting)
     assert made.run("git", "status", "--porcelain").stdout == "?? metrics/\n", "the workspace is left as it was"
     (made.folder / "metrics/sweep/sweep.csv").unlink()
     done = made.run(*sweep_py, "run", "--design", "star", "--limit-runs", "2")
-    assert records.read(made.folder / "metrics/sweep/sweep.csv") == rows, "collected again, without a run"
-    assert "dose.png" in made.run(*sweep_py, "draw").stdout
+    assert results_csv.read(made.folder / "metrics/sweep/sweep.csv") == rows, "collected again, without a run"
+    drawn = made.run(*sweep_py, "draw").stdout
+    assert "dose.png drawn" in drawn and "gallery.png drawn" in drawn

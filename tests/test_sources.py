@@ -1,15 +1,20 @@
 """What networks learn from: losses that prefer truth, photons shared out once, nothing of the study's own object."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from ptychodose.errors import StudyError
-from ptychodose.networks import predict, procedural, sources, training, unrolled
-from ptychodose.networks.groups import unseen_neighbours
-from ptychodose.physics import forward, noise, simulate, textures
+from ptychodose.networks import own_scan, predict, procedural, procedural_scans, training
+from ptychodose.networks.losses import likelihood_loss
+from ptychodose.networks.procedural_scans import ProceduralScans, template
+from ptychodose.physics import forward, noise, textures
+from ptychodose.scans import tensors
+from ptychodose.scans.groups import unseen_neighbours
+from ptychodose.scans.scan import of_arrays
 from scenes import own, scene, tiny, zone_plate
 from scenes import procedural as scans
 
@@ -26,41 +31,44 @@ def bright():
 @pytest.mark.parametrize("thinning", [1.0, 0.8])
 def test_loss_at_truth_is_below_flat_mirrored_and_conjugated_objects(bright, size, thinning):
     groups = bright.groups(size)[::5]
-    unseen = unseen_neighbours(bright.positions, groups, np.arange(len(bright.positions)), 4)
-    patterns = bright.patterns()
-    seen, judged = sources.make_batches(patterns, groups, unseen, thinning, noise.stream(3, "network"))
-    _, origins, _ = patterns.place(groups)
+    unseen = unseen_neighbours(bright.scan.positions, groups, np.arange(len(bright.scan)), 4)
+    seen, judged = own_scan.make_batches(bright.scan, groups, unseen, thinning, noise.stream(3, "network"))
+    _, origins, _ = tensors.place(bright.scan, groups)
 
     def loss(obj):
-        return float(sources.likelihood_loss(predict.by_object(obj)(seen, origins), judged))
+        return float(likelihood_loss(predict.by_object(obj)(seen, origins), judged))
 
     truth = loss(bright.obj)
-    flat = np.full_like(bright.obj, patterns.start)
+    flat = bright.scan.flat()
     for wrong in (flat, bright.obj[:, ::-1].copy(), bright.obj[::-1].copy(), bright.obj.conj(), bright.obj * 1.1):
         assert truth < loss(wrong)
 
 
 def test_thinned_batches_share_out_every_photon(bright):
     groups, unseen = bright.groups(4)[:3], bright.groups(1)[:3]
-    seen, judged = sources.make_batches(bright.patterns(), groups, unseen, 0.7, noise.stream(0, "network"))
+    seen, judged = own_scan.make_batches(bright.scan, groups, unseen, 0.7, noise.stream(0, "network"))
     total = seen.counts + judged.counts[:, :4]
-    expected = np.fft.ifftshift(bright.counts[groups], axes=(-2, -1))
+    expected = np.fft.ifftshift(bright.scan.counts[groups], axes=(-2, -1))
     assert (total.numpy() == expected).all()
     assert float(seen.counts.sum() / total.sum()) == pytest.approx(0.7, abs=0.02)
+    background = replace(bright.scan, background=np.full((64, 64), 0.5))
+    dim, rest = own_scan.make_batches(background, groups, unseen, 0.7, noise.stream(0, "network"))
+    assert torch.allclose(dim.background[0], torch.tensor(0.35)), "the background is shared out like the probe"
+    assert torch.allclose(rest.background[:, 0, 0], torch.tensor([0.15] * 4 + [0.5]))
     energy = (seen.probes.abs() ** 2).sum() / (judged.probes[:, :4].abs() ** 2).sum()
     assert float(energy) == pytest.approx(0.7 / 0.3, rel=1e-4)
 
 
 def test_unseen_neighbours_are_near_and_not_in_the_group(bright):
     groups = bright.groups(4)
-    allowed = np.arange(10, len(bright.positions))
-    unseen = unseen_neighbours(bright.positions, groups, allowed, 4)
+    allowed = np.arange(10, len(bright.scan))
+    unseen = unseen_neighbours(bright.scan.positions, groups, allowed, 4)
     assert unseen.shape == (len(groups), 4) and unseen.min() >= 10
     assert not (unseen[:, :, None] == groups[:, None, :]).any()
 
 
 def test_no_pattern_both_teaches_and_judges(bright):
-    learn, judge = sources.split(bright.positions, bright.groups(4), tiny(heldout=0.25))
+    learn, judge = own_scan.split(bright.scan.positions, bright.groups(4), tiny(heldout=0.25))
     used = [set(np.concatenate([p.groups.ravel(), p.unseen.ravel()])) for p in (learn, judge)]
     assert not used[0] & used[1]
 
@@ -74,7 +82,7 @@ def test_every_group_is_drawn_once_per_pass(bright):
 def test_too_few_patterns_to_hold_a_strip_out(bright):
     groups = np.arange(12).reshape(3, 4)
     with pytest.raises(StudyError, match="heldout"):
-        sources.split(bright.positions[:12], groups, tiny())
+        own_scan.split(bright.scan.positions[:12], groups, tiny())
 
 
 # Procedural scans
@@ -89,13 +97,14 @@ def test_a_seed_gives_the_same_batches_and_another_seed_others():
     first, again, other = batches(scans(4), 0), batches(scans(4), 0), batches(scans(4), 5)
     for one, two, three in zip(first, again, other, strict=True):
         assert torch.equal(one.counts, two.counts) and torch.equal(one.probes, two.probes)
-        assert torch.equal(one.corners, two.corners) and torch.equal(one.start, two.start)
+        assert torch.equal(one.corners, two.corners) and torch.equal(one.level, two.level)
         assert not torch.equal(one.counts[0], three.counts[0])
 
 
 def test_another_seed_means_other_objects():
-    positions, groups = sources.template(2.4, 3, 4, 7, 1)
-    one, two = (sources.ProceduralScans(zone_plate(), positions, groups, tiny(objects=2), seed) for seed in (1, 2))
+    positions, groups = template(2.4, 3, 4, 7, 1)
+    planned = of_arrays(None, zone_plate(), positions, (0, 0))
+    one, two = (ProceduralScans(planned, groups, tiny(objects=2), seed) for seed in (1, 2))
     for mine, other in zip([*one.objects, *one.judges], [*two.objects, *two.judges], strict=True):
         assert mine.shape == other.shape and not np.array_equal(mine, other)
 
@@ -112,7 +121,7 @@ def test_what_judges_is_fixed_and_never_drawn():
 
 def incident(batch):
     """Photons of the probe that would be detected of the flat object, by group."""
-    return (forward.measure(batch.probes).sum((2, 3)).mean(1) * batch.start[:, 0, 0] ** 2).numpy()
+    return (forward.measure(batch.probes).sum((2, 3, 4)).mean(1) * batch.level[:, 0, 0] ** 2).numpy()
 
 
 def test_counts_follow_the_dose():
@@ -141,11 +150,11 @@ def test_truth_lies_in_the_groups_frame(loss, size):
     source = scans(size, objects=1, loss=loss, dose_low=1e6, dose_high=1e6)
     batch, judge = source.draw(1, noise.stream(4, "network"))
     found = {corner: torch.as_tensor(w.copy())[None] for corner, w in windows(source.objects[0], batch.shape).items()}
-    seen = {c: float(sources.likelihood_loss(canvas, batch)) for c, canvas in found.items()}
+    seen = {c: float(likelihood_loss(canvas, batch)) for c, canvas in found.items()}
     judged = {corner: float(judge(canvas)) for corner, canvas in found.items()}
     y, x = min(seen, key=seen.get)
     assert min(judged, key=judged.get) == (y, x)
-    flat = float(judge(unrolled.flat(batch)))
+    flat = float(judge(batch.flat()))
     for beside in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
         if beside in judged:
             assert judged[y, x] < judged[beside] and seen[y, x] < 0.5 * seen[beside]
@@ -157,17 +166,18 @@ def test_truth_lies_in_the_groups_frame(loss, size):
 def test_every_group_size_trains(size, patterns, loss):
     source = scans(size, loss=loss, objects=2, judged_patterns=4)
     batch, judge = source.draw(2, noise.stream(0, "network"))
-    assert batch.counts.shape == batch.probes.shape == (2, patterns, 64, 64) and batch.corners.shape == (2, patterns, 2)
-    assert batch.start.shape == (2, 1, 1) and unrolled.flat(batch).shape == (2, *batch.shape)
+    assert batch.counts.shape == (2, patterns, 64, 64) and batch.probes.shape == (2, patterns, 1, 64, 64)
+    assert batch.corners.shape == (2, patterns, 2)
+    assert batch.level.shape == (2, 1, 1) and batch.flat().shape == (2, *batch.shape)
     assert int(batch.corners.min()) == 0 and (batch.corners.amax((0, 1)) + 64).tolist() == list(batch.shape)
-    assert torch.isfinite(judge(unrolled.flat(batch)))
+    assert torch.isfinite(judge(batch.flat()))
     settings = tiny(loss=loss, pattern_visits=1, steps=1)
     trained = training.train(source, training.architecture(settings), settings, 1)
     assert trained.pattern_visits >= patterns and np.isfinite(trained.final_loss)
 
 
 def test_a_whole_scan_has_its_unseen_neighbours_around_it():
-    positions, groups = sources.template(2.4, 3, 0, 7, 1)
+    positions, groups = template(2.4, 3, 0, 7, 1)
     inside = set(groups[0].tolist())
     assert len(inside) == 49 and len(positions) == 64
     rim = [i for i in range(64) if i not in inside]
@@ -191,7 +201,7 @@ def test_training_never_draws_the_families_of_the_studys_object():
         assert texture not in theirs.values() and name not in theirs and texture.__name__ not in theirs
         assert texture.__module__ == "ptychodose.networks.procedural"
     assert not hasattr(procedural, "textures"), "not even imported"
-    assert not hasattr(sources, "textures")
+    assert not hasattr(procedural_scans, "textures")
 
 
 @pytest.mark.parametrize("family", procedural.FAMILIES)
@@ -207,8 +217,23 @@ def test_procedural_objects_are_transmissions_and_scenes_hold_their_photons():
         rng = noise.stream(seed, "procedural")
         probe = procedural.draw_probe(64, rng)
         assert float((np.abs(probe) ** 2).sum()) == pytest.approx(1, rel=1e-3)
-        drawn = procedural.draw_scene(probe, 7.0, 60.0, 20.0, rng)
-        assert np.abs(drawn.obj).max() <= 1 + 1e-6 and np.angle(drawn.obj).std() > 0.02
-        assert drawn.rate.sum() / len(drawn.rate) == pytest.approx(20 * 7.0**2, rel=1e-4)
-        again = simulate.expected_counts(drawn.obj, drawn.probe, drawn.positions)  # raises where a patch sticks out
-        assert np.array_equal(again, drawn.rate)
+        scan, obj = procedural.draw_scene(probe, 7.0, 60.0, 20.0, rng)
+        assert np.abs(obj).max() <= 1 + 1e-6 and np.angle(obj).std() > 0.02
+        rate = scan.expected(obj)  # raises where a patch sticks out
+        assert rate.sum() / len(scan) == pytest.approx(20 * 7.0**2, rel=1e-4)
+        assert scan.counts.sum() == pytest.approx(rate.sum(), abs=5 * rate.sum() ** 0.5)
+
+
+def test_procedural_scans_have_the_background_and_the_mask_of_the_study():
+    positions, groups = template(2.4, 3, 4, 7, 1)
+    mask = np.random.default_rng(0).random((64, 64)) < 0.9
+    planned = of_arrays(None, zone_plate(), positions, (0, 0))
+    planned = replace(planned, background=np.full((64, 64), 5.0), mask=mask)
+    source = ProceduralScans(planned, groups, tiny(objects=2, dose_low=300, dose_high=300), 1)
+    batch, judge = source.draw(2, noise.stream(0, "network"))
+    assert (batch.background == 5).all() and torch.equal(torch.fft.fftshift(batch.mask).bool(), torch.as_tensor(mask))
+    good = batch.counts[..., batch.mask.bool()]
+    assert (
+        float(good.mean()) == pytest.approx(5 + 300 / 64**2, rel=0.02) and not batch.counts[..., batch.mask == 0].any()
+    )
+    assert (batch.efficiency < 0.5).all() and torch.isfinite(judge(batch.flat()))

@@ -1,18 +1,20 @@
 """The sweep's design, keys, table and pictures on synthetic results with known numbers."""
 
+import argparse
 import dataclasses
-import json
 import shutil
+import subprocess
 
 import pytest
 import yaml
 
+import sweep
 import sweep_scene as scene
 from closure import ROOT
-from ptychodose.compare import figures
 from ptychodose.errors import StudyError
+from ptychodose.formats.png import DPI, save_figure
 from ptychodose.study import params
-from ptychodose.sweeps import design, drawings, records, tables
+from ptychodose.sweeps import charts, design, results_csv
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +109,13 @@ def test_rows_hold_the_scores_their_view_and_collapse(study):
     details = scene.details(run)
     details["arms"]["baseline"]["aligned"] = {**details["arms"]["baseline"]["aligned"], "nrmse": 0.54}
     details["arms"]["cnn"]["valid_fraction"] = 0.2
-    made = {row.arm: row for row in records.rows_of(run, scene.CODE, details)}
-    assert set(made) == set(scene.FLOORS) and made["dense"].run == run
+    made = {row["arm"]: row for row in results_csv.rows_of(run, scene.CODE, details)}
+    assert set(made) == set(scene.FLOORS) and results_csv.run_of(made["dense"]) == run
     thinned = made["map_thinned"]
-    assert (thinned.view, thinned.overlap, thinned.share) == ("dense", 0.7, 0.141)
-    assert thinned.nbar == pytest.approx(made["map"].nbar * 0.141) and made["flat"].nbar is None
-    assert made["baseline"].collapsed and made["cnn"].collapsed and made["dense"].flat_nrmse == 0.54
-    assert not made["flat"].collapsed and not made["oracle"].collapsed and not made["dense"].collapsed
+    assert (thinned["view"], thinned["overlap"], thinned["share"]) == ("dense", 0.7, 0.141)
+    assert thinned["nbar"] == pytest.approx(made["map"]["nbar"] * 0.141) and made["flat"]["nbar"] is None
+    assert made["baseline"]["collapsed"] and made["cnn"]["collapsed"] and made["dense"]["flat_nrmse"] == 0.54
+    assert not made["flat"]["collapsed"] and not made["oracle"]["collapsed"] and not made["dense"]["collapsed"]
 
 
 def test_results_without_views_or_with_a_hole_are_met(study):
@@ -122,11 +124,11 @@ def test_results_without_views_or_with_a_hole_are_met(study):
     for key in ("view", "group_size", "share"):
         details["arms"]["dense"].pop(key)
     details.pop("views")
-    (row,) = records.rows_of(run, scene.CODE, details)
-    assert (row.view, row.share, row.nbar, row.flat_nrmse, row.collapsed) == (None, 1.0, None, None, False)
+    (row,) = results_csv.rows_of(run, scene.CODE, details)
+    assert [row[name] for name in ("view", "share", "nbar", "flat_nrmse", "collapsed")] == [None, 1.0, None, None, 0]
     details["arms"]["dense"]["aligned"].pop("nrmse")
     with pytest.raises(StudyError, match="no entry 'nrmse'"):
-        records.rows_of(run, scene.CODE, details)
+        results_csv.rows_of(run, scene.CODE, details)
 
 
 def test_the_table_on_disk_reads_back_and_does_not_depend_on_the_order_of_results(study, tmp_path):
@@ -134,104 +136,91 @@ def test_the_table_on_disk_reads_back_and_does_not_depend_on_the_order_of_result
     paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
     for path, order in zip(paths, (runs, runs[::-1]), strict=True):
         for run in order:
-            records.add(path, run, scene.CODE, scene.details(run))
-        records.add(path, runs[0], scene.CODE, scene.details(runs[0]))  # again: replaced, not doubled
+            results_csv.add(path, run, scene.CODE, scene.details(run))
+        results_csv.add(path, runs[0], scene.CODE, scene.details(runs[0]))  # again: replaced, not doubled
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    back = records.read(paths[0])
+    back = results_csv.read(paths[0])
     assert len(back) == 4 * len(scene.FLOORS)
-    records.write(paths[1], back)
+    results_csv.write(paths[1], back)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     for harm in (lambda text: text.replace("star", "star,", 1), lambda text: text.replace(",0\n", ",x\n", 1)):
         paths[1].write_text(harm(paths[0].read_text()))
         with pytest.raises(StudyError, match=r"b\.csv: line \d+"):
-            records.read(paths[1])
+            results_csv.read(paths[1])
     with pytest.raises(StudyError, match="make sweep"):
-        records.read(tmp_path / "none.csv")
+        results_csv.read(tmp_path / "none.csv")
 
 
-def test_newest_code_wins_and_old_rows_stay_in_front(study):
-    run = design.star(study)[0]
-    old = scene.rows([run])
-    new = [dataclasses.replace(row, code="ffff", nrmse=row.nrmse / 2) for row in old]
-    both = records.merged(old, new, "ffff")
-    assert both[: len(old)] == old and {row.code for row in records.latest(both, "star")} == {"ffff"}
-    assert records.latest(both, "heat") == []
+def test_newest_code_wins_and_old_rows_stay_in_front(study, tmp_path):
+    run, path = design.star(study)[0], tmp_path / "sweep.csv"
+    old = scene.rows([run])[::-1]  # their order is not touched
+    results_csv.write(path, old)
+    results_csv.add(path, run, "ffff", scene.details(run))
+    both = results_csv.read(path)
+    assert [row["arm"] for row in both[: len(old)]] == [row["arm"] for row in old] and len(both) == 2 * len(old)
+    assert {row["code"] for row in results_csv.latest(both, "star")} == {"ffff"}
+    assert results_csv.latest(both, "heat") == []
 
 
-def column(text, label, number):
-    line = next(line for line in text.splitlines() if line.startswith(f"| {label}"))
-    return line.split("|")[1 + number].strip()
+def test_a_run_repeats_another_only_if_nothing_but_the_networks_seed_differs(study):
+    made = [{**row, "nrmse": 0.2} for row in scene.rows(design.star(study), ("map",))]
+    assert len(results_csv.select(made, "map", 1e4)) == 5, "the same score from another object or noise counts"
+    both = [*made, *({**row, "design": "heat", "overlap_dense": 0.6} for row in made)]
+    assert len(results_csv.select(both, "map", 1e4)) == 10
 
 
-def test_the_answer_holds_means_limits_ratios_and_collapses(study):
-    runs = design.star(study)
-    made = scene.rows(runs)
-    errors = {run: 0.20 + 0.01 * i for i, run in enumerate(r for r in runs if r.dose == 1e4)}
-    worse = {"baseline": 0.2, "dense": 0.0}
-    made = [
-        dataclasses.replace(row, nrmse=errors[row.run] + worse[row.arm], collapsed=row.arm == "baseline")
-        if row.run in errors and row.arm in worse
-        else row
-        for row in made
-    ]
-    text = tables.answer(made, scene.LIMIT)
-    assert "10,000 per pattern, n̄ 191" in text and "over 5–7 runs" in text
-    assert column(text, "**dense", 2).startswith("0.230 ± 0.022 / 0.")
-    assert column(text, "limit without bias", 2) == "0.0220" and column(text, "limit with a Gaussian", 2) == "0.0200"
-    assert column(text, "dense − baseline, paired", 2) == "−0.200 [−0.200, −0.200]"
-    assert column(text, "collapsed", 2) == "baseline 7 of 7"
-    assert column(text, "dense : baseline, limits", 2) == "0.35"  # half way between 0.5 and 0.25 on a log axis
-    assert "(0.14 n̄)" in text and "oracle" not in text
+TABLE = ROOT / "metrics/sweep/sweep.csv"
 
 
-def test_the_answer_copes_with_missing_arms_and_runs(study):
-    few = scene.rows(design.star(study)[7:8], ("flat", "dense"))
-    text = tables.answer(few, None)
-    assert column(text, "**dense", 1).count("±") == 0 and "baseline" not in text and "limit" not in text
-    with pytest.raises(StudyError, match="make sweep"):
-        tables.answer([row for row in few if row.dose == 1], None)
+def committed():
+    return results_csv.read(TABLE)
 
 
-def test_runs_that_only_repeat_another_one_count_once(study):
-    made = scene.rows(design.star(study), ("flat", "dense", "map"))
-    made = [dataclasses.replace(row, nrmse=0.1 + row.seed_object % 7) if row.arm == "map" else row for row in made]
-    assert len(records.select(made, "map", 1e4)) == 5 and len(records.select(made, "dense", 1e4)) == 7
-    assert "over 5–7 runs" in tables.answer(made, None)
-    assert tables.source_table(made).splitlines()[-1].endswith("| – | – | – |"), "no spread from the networks"
+@pytest.mark.skipif(not TABLE.is_file(), reason="the sweep has not been run")
+def test_the_committed_table_is_as_it_would_be_written_and_calls_every_run_worse_than_flat_collapsed(tmp_path):
+    results_csv.write(tmp_path / "again.csv", committed())
+    assert (tmp_path / "again.csv").read_bytes() == TABLE.read_bytes()
+    solved = [row for row in committed() if row["arm"] not in ("flat", "oracle")]
+    assert all(row["collapsed"] for row in solved if row["nrmse"] >= row["flat_nrmse"])
+    assert {row["flat_nrmse"] for row in solved} == {row["nrmse"] for row in committed() if row["arm"] == "flat"}
 
 
-def test_longer_tables(rows):
-    assert "| **dense: network, 4 patterns** | 0." in tables.source_table(rows)
-    heat = tables.heat_table(rows, "map")
-    assert heat.startswith("| map: overlap | 300 | 1,000 |") and len(heat.splitlines()) == 7
+@pytest.mark.parametrize("cell, bad", [(",300,", f",{bad},") for bad in ("nan", "inf", "x", "")] + [(",0\n", ",2\n")])
+def test_a_cell_that_is_no_finite_number_or_flag_is_named(study, tmp_path, cell, bad):
+    path, run = tmp_path / "sweep.csv", design.star(study)[0]
+    results_csv.add(path, run, scene.CODE, scene.details(run, ("flat",)))
+    path.write_text(path.read_text().replace(cell, bad))
+    with pytest.raises(StudyError, match=r"sweep\.csv: line 2 is damaged"):
+        results_csv.read(path)
 
 
-def test_the_block_of_a_document_is_checked_and_replaced(tmp_path):
-    page = tmp_path / "README.md"
-    page.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
-    assert not tables.replace_block(page, "new\n", write=False) and "old" in page.read_text()
-    tables.replace_block(page, "new\n", write=True)
-    assert page.read_text() == f"before\n{tables.BEGIN}\nnew\n{tables.END}\nafter\n"
-    assert tables.replace_block(page, "new\n", write=False)
-    page.write_text("no markers")
-    with pytest.raises(StudyError, match="answer:begin"):
-        tables.replace_block(page, "new\n", write=True)
+def test_numbers_are_written_with_six_digits(study, tmp_path):
+    (row,) = scene.rows(design.star(study)[:1], ("dense",))
+    results_csv.write(tmp_path / "sweep.csv", [{**row, "nrmse": 0.123456789, "overlap": None}])
+    (back,) = results_csv.read(tmp_path / "sweep.csv")
+    assert back["nrmse"] == 0.123457 and back["overlap"] is None and back["seed_noise"] == study.seed
 
 
-@pytest.mark.skipif(not (ROOT / "metrics/sweep/sweep.csv").is_file(), reason="the sweep has not been run")
-def test_the_committed_readme_says_what_the_sweep_says():
-    limit = ROOT / "metrics/sweep/limit.json"
-    document = json.loads(limit.read_text()) if limit.is_file() else None
-    text = tables.answer(records.read(ROOT / "metrics/sweep/sweep.csv"), document)
-    assert tables.replace_block(ROOT / "README.md", text, write=False), "python src/sweep.py readme --write"
+def test_a_figure_whose_data_are_missing_is_skipped_and_the_others_are_drawn(study, tmp_path, monkeypatch, capsys):
+    (tmp_path / "metrics/sweep").mkdir(parents=True)
+    results_csv.write(tmp_path / "metrics/sweep/sweep.csv", scene.rows(design.star(study)[:2], ("flat", "dense")))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.chdir(tmp_path)
+    assert sweep.draw(argparse.Namespace()) == 0
+    said = dict(line.split(" ", 1) for line in capsys.readouterr().out.replace("metrics/sweep/", "").splitlines())
+    assert (said["dose.png"], said["photons.png"]) == ("drawn", "drawn")
+    assert "design heat" in said["overlap.png"] and "make bench" in said["cost.png"]
+    assert said["gallery.png"].startswith("skipped: the experiments of the sweep's centre are not")
+    assert {path.name for path in tmp_path.rglob("*.png")} == {"dose.png", "photons.png"}
 
 
 BENCH = {"arms": {"dense": {"train_cpu_s": 55, "solve_cpu_s": 7}, "map": {"solve_cpu_s": 9}}}
 DRAWINGS = {
-    "dose": lambda rows, limit: drawings.quality_vs_dose(rows, limit),
-    "photons": lambda rows, limit: drawings.quality_vs_photons(rows, limit),
-    "overlap": lambda rows, _: drawings.heat_maps(rows),
-    "cost": lambda rows, _: drawings.quality_vs_cost(rows, BENCH),
+    "dose": lambda rows, limit: charts.quality_vs_dose(rows, limit),
+    "photons": lambda rows, limit: charts.quality_vs_photons(rows, limit),
+    "overlap": lambda rows, _: charts.heat_maps(rows),
+    "cost": lambda rows, _: charts.quality_vs_cost(rows, BENCH),
 }
 
 
@@ -239,23 +228,23 @@ DRAWINGS = {
 def test_figures_repeat_and_label_their_axes(rows, name, tmp_path):
     for path in ("a.png", "b.png"):
         figure = DRAWINGS[name](rows, scene.LIMIT)
-        figures.save(figure, tmp_path / path)
+        save_figure(figure, tmp_path / path)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert all(axes.get_xlabel() for axes in panels) and panels[0].get_ylabel()
     assert any(unit in panels[0].get_xlabel() for unit in ("photons", "seconds"))
-    assert figure.get_figwidth() * figures.DPI <= 910
+    assert figure.get_figwidth() * DPI <= 910
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_figures_are_drawn_without_limits_and_with_few_arms(study, name, tmp_path):
     few = scene.rows([*design.star(study)[:2], *design.heat(study)[:2]], ("flat", "oracle", "dense"))
-    figures.save(DRAWINGS[name](few, None), tmp_path / "few.png")
+    save_figure(DRAWINGS[name](few, None), tmp_path / "few.png")
     with pytest.raises(StudyError, match="make sweep"):
         DRAWINGS[name]([], None)
 
 
 def test_heat_maps_share_a_scale_and_print_their_values(rows):
-    images = [image for axes in drawings.heat_maps(rows).axes for image in axes.images]
+    images = [image for axes in charts.heat_maps(rows).axes for image in axes.images]
     assert len(images) == 2 and len({image.get_clim() for image in images}) == 1
-    assert sum(len(axes.texts) for axes in drawings.heat_maps(rows).axes) == 60
+    assert sum(len(axes.texts) for axes in charts.heat_maps(rows).axes) == 60

@@ -1,69 +1,67 @@
-"""The gallery: objects from DVC's cache by an experiment's dvc.lock, drawn on one scale."""
+"""The gallery: objects that DVC keeps of an experiment, drawn on one scale."""
 
-import hashlib
-import json
+import shutil
 
 import numpy as np
 import pytest
-import yaml
 
-from ptychodose.compare import figures
 from ptychodose.errors import StudyError
 from ptychodose.formats.h5 import write_arrays
+from ptychodose.formats.png import save_figure
 from ptychodose.physics import noise, textures
 from ptychodose.sweeps import gallery
+from ptychodose.sweeps.dvc_queue import DvcQueue
+from sandbox import Study
 
 REGION = (slice(2, 42), slice(0, 50))
 
 
-def stored(cache, obj, name):
-    """A file in the cache under its MD5."""
-    path = cache.parent / name
-    write_arrays(path, {"obj": obj})
-    md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    (cache / md5[:2]).mkdir(parents=True, exist_ok=True)
-    path.rename(cache / md5[:2] / md5[2:])
-    return md5
+EXPERIMENT = f"refs/exps/ab/{'c' * 38}/sweep-1"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A DVC repository whose experiment has a truth and three objects, none of them in the workspace; and the truth."""
+    folder = tmp_path_factory.mktemp("kept")
+    truth = textures.synthetic_object((150, 122), 0.5, 0.1, noise.stream(0, "object")).astype(np.complex64)
+    for name, turn in {"simulated/truth": 1, "reconstructions/map": 1j, "reconstructions/flat": 1}.items():
+        (folder / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(folder / f"data/{name}.h5", {"obj": truth * np.complex64(turn)})
+    write_arrays(folder / "data/reconstructions/dense.h5", {"obj": -truth})
+    study = Study(folder, folder / "home")
+    for line in (
+        "git init -q", "dvc init -q", "dvc add -q data/simulated/truth.h5 data/reconstructions",
+        "git add .dvc/config data", "git commit -qm x", f"git update-ref {EXPERIMENT} HEAD", "git rm -rq data",
+        "git commit -qm y --allow-empty", "rm -r data",
+    ):  # fmt: skip
+        study.run(*line.split())
+    return folder, truth
 
 
 @pytest.fixture
-def experiment(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    cache = tmp_path / ".dvc/cache/files/md5"
-    cache.mkdir(parents=True)
-    truth = textures.synthetic_object((150, 122), 0.5, 0.1, noise.stream(0, "object")).astype(np.complex64)
-    files = {
-        name: stored(cache, truth * turn, f"{name}.h5") for name, turn in (("map", 1j), ("flat", 1), ("dense", -1))
-    }
-    listing = json.dumps([{"md5": md5, "relpath": f"{name}.h5"} for name, md5 in files.items()]).encode()
-    folder = hashlib.md5(listing).hexdigest()
-    (cache / folder[:2]).mkdir(exist_ok=True)
-    (cache / folder[:2] / f"{folder[2:]}.dir").write_bytes(listing)
-    outs = [
-        {"path": "data/simulated/truth.h5", "md5": stored(cache, truth, "truth.h5")},
-        {"path": "data/reconstructions", "md5": f"{folder}.dir"},
-    ]
-    return truth, yaml.safe_dump({"stages": {"compare": {"outs": outs}}})
+def truth(kept, tmp_path, monkeypatch):
+    """The truth, with a copy of the repository as current folder."""
+    shutil.copytree(kept[0], tmp_path / "repository")
+    monkeypatch.chdir(tmp_path / "repository")
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    return kept[1]
 
 
-def test_objects_are_those_of_the_experiment_cut_to_the_region(experiment):
-    truth, text = experiment
-    found = gallery.objects(text, REGION)
+def test_objects_are_those_of_the_experiment_cut_to_the_region(truth):
+    found = gallery.objects(DvcQueue(), EXPERIMENT, REGION)
     assert set(found) == {"truth", "map", "dense"}, "arms it has, of those the gallery shows"
     assert (found["truth"] == truth[REGION]).all() and (found["map"] == 1j * truth[REGION]).all()
 
 
-def test_an_emptied_cache_is_one_line(experiment, tmp_path):
-    _, text = experiment
-    md5 = yaml.safe_load(text)["stages"]["compare"]["outs"][0]["md5"]
-    (tmp_path / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
-    with pytest.raises(StudyError, match="make sweep") as caught:
-        gallery.objects(text, REGION)
+def test_an_emptied_cache_is_one_line(truth, tmp_path):
+    shutil.rmtree(".dvc/cache")
+    with pytest.raises(StudyError, match="`dvc exp remove sweep-1`") as caught:
+        gallery.objects(DvcQueue(), EXPERIMENT, REGION)
     assert "\n" not in str(caught.value)
 
 
-def test_every_dose_is_a_column_and_a_missing_arm_leaves_a_gap(experiment, tmp_path):
-    found = gallery.objects(experiment[1], REGION)
+def test_every_dose_is_a_column_and_a_missing_arm_leaves_a_gap(truth, tmp_path):
+    found = gallery.objects(DvcQueue(), EXPERIMENT, REGION)
     few = {name: image for name, image in found.items() if name != "dense"}
     figure = gallery.gallery({1e4: found, 1e3: few}, {1e4: 190.0, 1e3: 19.0})
     titles = [axes.get_title() for axes in figure.axes[:2]]
@@ -72,4 +70,4 @@ def test_every_dose_is_a_column_and_a_missing_arm_leaves_a_gap(experiment, tmp_p
     assert labels == ["truth", "dense", "map", "phase (rad)"]
     scales = {image.get_clim() for axes in figure.axes for image in axes.get_images()}
     assert len(scales) == 1
-    figures.save(figure, tmp_path / "gallery.png")
+    save_figure(figure, tmp_path / "gallery.png")

@@ -1,13 +1,13 @@
 """Training: equal seeds give equal bits, equal budgets for every group size, networks that beat the flat object."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from ptychodose.errors import StudyError
 from ptychodose.networks import predict, training, unrolled
-from ptychodose.networks.groups import Patterns
-from ptychodose.physics import simulate
 from scenes import own, procedural, scene, tiny
 
 
@@ -46,8 +46,8 @@ def test_training_is_repeatable_and_beats_the_flat_object(bright, kind, size):
 
 def test_the_weights_kept_are_those_of_the_best_heldout_loss(bright):
     source = own(bright, 4)
-    trained = fit(source, seed=2, learning_rate=0.3)
-    assert trained.history[-1]["heldout_loss"] > trained.final_loss + 1e-3, "this run was best before its end"
+    runs = (fit(source, seed=seed, learning_rate=0.3) for seed in range(20))
+    trained = next(run for run in runs if run.history[-1]["heldout_loss"] > run.final_loss + 1e-3)
     assert training.heldout_loss(trained.network, source) == pytest.approx(trained.final_loss, abs=1e-7)
 
 
@@ -75,7 +75,7 @@ def test_training_without_progress_stops_early(bright):
 
 def test_a_diverging_loss_is_one_line(bright):
     source = own(bright, 4)
-    source.patterns.probe = source.patterns.probe * float("nan")
+    source.scan = replace(source.scan, probe=source.scan.probe * np.float32("nan"))
     with pytest.raises(StudyError, match="learning_rate") as caught:
         fit(source)
     assert "\n" not in str(caught.value)
@@ -94,10 +94,7 @@ def test_predictions_do_not_depend_on_the_block(bright, name, size):
     torch.manual_seed(0)
     net = unrolled.build(training.architecture(tiny(), name))
     groups = bright.groups(size)[::4]
-    found = [
-        predict.reconstruct(predict.by_network(net), bright.patterns(), groups, bright.obj.shape, block)[0]
-        for block in (1, 7, 1000)
-    ]
+    found = [predict.reconstruct(predict.by_network(net), bright.scan, groups, block)[0] for block in (1, 7, 1000)]
     assert np.abs(found[0] - found[1]).max() < 1e-4 and np.abs(found[0] - found[2]).max() < 1e-4
 
 
@@ -108,11 +105,11 @@ def test_recovered_contrast_does_not_depend_on_the_dose():
     net = unrolled.build({"name": "unrolled", "steps": 6, "gradients": 3, "width": 4, "hidden": 1})
     torch.nn.init.zeros_(net.correct.leave.weight)
     torch.nn.init.zeros_(net.correct.leave.bias)
-    rate, found = simulate.expected_counts(s.obj, s.probe, s.positions), []
+    rate, found = s.scan.expected(s.obj), []
     for factor in (1, 16):
         counts = np.rint(rate * factor).astype(np.int64)
-        patterns = Patterns(counts, s.positions, s.probe * np.float32(factor**0.5), counts.sum() / len(counts))
-        obj, weight = predict.reconstruct(predict.by_network(net), patterns, s.groups(4), s.obj.shape, 16)
+        scan = replace(s.scan, counts=counts, probe=s.scan.probe * np.float32(factor**0.5))
+        obj, weight = predict.reconstruct(predict.by_network(net), scan, s.groups(4), 16)
         found.append(obj[weight > 0.1 * weight.max()])
     for contrast in (np.abs, np.angle):
         low, high = (contrast(obj) for obj in found)
@@ -127,10 +124,12 @@ def test_groups_of_one_batch_may_differ_in_dose():
     torch.manual_seed(0)
     net = unrolled.build(training.architecture(tiny()))
     together = net(batch)[-1]
-    assert batch.start.shape == (len(batch.corners), 1, 1) and len(batch.start.unique()) > 1
+    assert batch.level.shape == (len(batch.corners), 1, 1) and len(batch.level.unique()) > 1
     for i in range(len(batch.corners)):
-        alone = [part[i : i + 1] for part in (batch.corners, batch.probes, batch.counts, batch.start)]
-        found = net(unrolled.Batch(alone[0], alone[1], alone[2], batch.shape, alone[3]))[-1][0]
+        parts = {
+            name: getattr(batch, name)[i : i + 1] for name in ("corners", "probes", "counts", "level", "efficiency")
+        }
+        found = net(replace(batch, **parts))[-1][0]
         assert torch.allclose(found, together[i], atol=1e-4)
 
 

@@ -3,6 +3,8 @@
 import importlib.util
 import sys
 
+__version__ = "0.2.0"  # pyproject.toml reads it; CITATION.cff says the same
+
 _missing = [
     name
     for name in ("h5py", "numpy", "scipy", "skimage", "torch", "tqdm", "yaml")

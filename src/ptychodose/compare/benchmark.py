@@ -39,17 +39,8 @@ def read(path: Path) -> tuple[Scan, NDArray[np.complex64]]:
 
     Raises StudyError naming file and key for anything missing, of wrong shape, negative or not finite.
     """
-    arrays = npz.read(path, KEYS, MAX_BYTES, "benchmark")
+    arrays = _numbers(path)
     measured = "counts" if "counts" in arrays else "diffraction"
-    if measured not in arrays:
-        raise StudyError(f"{path}: neither 'counts' nor 'diffraction' is there; add one")
-    for key in KEYS[2:]:
-        if key not in arrays:
-            raise StudyError(f"{path}: key {key!r} is missing; add it")
-    for key, values in arrays.items():
-        kinds = "uifc" if key.endswith("Guess") else "uif"
-        if values.dtype.kind not in kinds or not np.isfinite(values).all():
-            raise StudyError(f"{path}: {key} is {values.dtype} or not finite; save plain finite numbers")
     counts, probe, obj = arrays[measured], arrays["probeGuess"], arrays["objectGuess"]
     fits = probe.ndim in (2, 3) and probe.shape[-2:] == counts.shape[1:] and probe.shape[-1] == probe.shape[-2]
     if counts.ndim != 3 or not fits or obj.ndim != 2:
@@ -69,6 +60,21 @@ def read(path: Path) -> tuple[Scan, NDArray[np.complex64]]:
         photons = photons**2
     scan = of_arrays(np.rint(photons).astype(np.int64), probe.astype(np.complex64), positions, obj.shape)
     return replace(scan, **_detector(path, scan.size)), obj.astype(np.complex64)
+
+
+def _numbers(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a file: all there, plain finite numbers."""
+    arrays = npz.read(path, KEYS, MAX_BYTES, "benchmark")
+    if not {"counts", "diffraction"} & set(arrays):
+        raise StudyError(f"{path}: neither 'counts' nor 'diffraction' is there; add one")
+    for key in KEYS[2:]:
+        if key not in arrays:
+            raise StudyError(f"{path}: key {key!r} is missing; add it")
+    for key, values in arrays.items():
+        kinds = "uifc" if key.endswith("Guess") else "uif"
+        if values.dtype.kind not in kinds or not np.isfinite(values).all():
+            raise StudyError(f"{path}: {key} is {values.dtype} or not finite; save plain finite numbers")
+    return arrays
 
 
 def _detector(path: Path, size: int) -> dict[str, Any]:

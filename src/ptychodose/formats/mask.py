@@ -1,12 +1,77 @@
-"""Masks of bad detector pixels from a picture or an HDF5 file; 0 = good, as in CXI and NeXus."""
+"""Masks of bad detector pixels from a picture or an HDF5 file; 0 = good, as in CXI and NeXus pixel masks."""
 
+import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
-from matplotlib import image
 from numpy.typing import NDArray
+from PIL import Image
+
+from ptychodose.errors import StudyError
+from ptychodose.formats import hdf5_guard
+from ptychodose.formats.untrusted import one_line
+
+PICTURES, ARRAYS = (".png", ".tif", ".tiff"), (".h5", ".hdf5", ".cxi")
+ENTRIES = ("mask", "entry_1/instrument_1/detector_1/mask")  # looked for in this order
+MOST_BAD = 0.9  # share of bad pixels beyond which a mask is more likely to be inverted than true
+# What Pillow raises for a damaged picture or for one that would unpack to more than it may
+DAMAGE = (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def read_mask(path: Path, size: int) -> NDArray[np.bool_]:
-    """Good pixels (size, size)."""
-    return np.asarray(image.imread(path)) == 0
+    """Good pixels (`size`, `size`), True = good, of a PNG or TIFF picture or of `mask` in an HDF5 file.
+
+    In the file 0 (black) is good and anything else is bad; a picture with colours must have the same in all of them,
+    and its transparency does not count. Raises StudyError (one line) when the file is missing, unreadable, of another
+    shape, or leaves hardly a good pixel.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in PICTURES + ARRAYS:
+        _refuse(path, f"is none of {', '.join(PICTURES + ARRAYS)}; convert it")
+    if not path.is_file():
+        _refuse(path, "not found; correct the path, or set generate.mask to null")
+    bad = _picture(path, size) if suffix in PICTURES else _array(path)
+    if bad.shape != (size, size):
+        _refuse(path, f"has {' x '.join(map(str, bad.shape))} pixels, the detector {size} x {size}; crop or bin it")
+    if bad.mean() > MOST_BAD:
+        _refuse(path, f"calls {bad.mean():.0%} of the pixels bad; 0 means good, so it may be inverted")
+    return ~bad
+
+
+def _picture(path: Path, size: int) -> NDArray[np.bool_]:
+    """Bad pixels (h, w) of a picture; its size is checked before it is unpacked."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(path) as image:
+                if image.size != (size, size):
+                    return np.zeros(image.size[::-1], bool)
+                values = np.asarray(image.convert("RGBA") if image.mode in ("P", "PA", "LA") else image)
+    except DAMAGE as error:
+        _refuse(path, f"not a readable picture ({one_line(error, 60)}); save it again")
+    colours = values[..., :3] if values.ndim == 3 else values[..., None]
+    if (colours != colours[..., :1]).any():
+        _refuse(path, "is in colour; save it in shades of grey, 0 = good")
+    return colours[..., 0] != 0
+
+
+def _array(path: Path) -> NDArray[np.bool_]:
+    """Bad pixels (h, w) of the first of ENTRIES that an HDF5 file holds."""
+    try:
+        with h5py.File(path, "r") as file:
+            for name in ENTRIES:
+                try:
+                    item = hdf5_guard.dataset(file, name)
+                except KeyError:
+                    continue
+                if item.ndim != 2 or item.dtype.kind not in "biu":
+                    raise ValueError(f"{name} is {item.dtype} {item.shape}, not whole numbers of two dimensions")
+                return hdf5_guard.array(item, name, 2**26) != 0
+    except hdf5_guard.DAMAGE as error:
+        _refuse(path, f"not a readable mask ({one_line(error, 100)}); save it again")
+    return _refuse(path, f"holds neither {' nor '.join(ENTRIES)}; save the mask under one of these")
+
+
+def _refuse(path: Path, what: str) -> NDArray[np.bool_]:
+    raise StudyError(f"generate.mask: {one_line(path)} {what}")

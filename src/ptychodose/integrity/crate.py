@@ -184,7 +184,8 @@ def _locked_versions() -> Iterator[tuple[str, str]]:
     """Name and locked version of the libraries that pyproject.toml asks for; spellings of a name count as one
     (packaging.python.org, name normalization)."""
     lines = Path("requirements.lock").read_text(encoding="utf-8").splitlines()
-    locked = {_normal(line.split("==")[0]): line.split("==") for line in lines if line.count("==") == 1}
+    pins = [line.removesuffix(" \\").split("==") for line in lines if line.count("==") == 1]
+    locked = {_normal(name): (name, version) for name, version in pins}
     for requirement in _project()["dependencies"]:
         name = re.split(r"[^\w.-]", requirement)[0]
         if _normal(name) not in locked:

@@ -61,7 +61,7 @@ def minimise(
     weight: float,
     iterations: int,
     start: Tensor | None = None,
-    stop: Callable[[int, Tensor], bool] = lambda i, obj: False,
+    stop: Callable[[int, Tensor], bool] = lambda *_: False,
 ) -> Tensor:
     """Canvas (H, W) after accelerated iterations on likelihood + prior, from `start` (default flat).
 

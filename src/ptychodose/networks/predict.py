@@ -21,7 +21,7 @@ def reconstruct(
     scan: Scan,
     groups: NDArray[np.int64],
     block: int,
-    progress: Callable[[int], object] = lambda n: None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
     """Object (H, W) and its weights from groups (n, C), `block` groups at a time.
 
@@ -49,7 +49,7 @@ def reconstruct(
 
 def by_network(net: nn.Module) -> Solver:
     """Solve groups with a trained network."""
-    return lambda batch, origins: net(batch)[-1]
+    return lambda batch, _: net(batch)[-1]
 
 
 def by_object(obj: NDArray[np.complex64]) -> Solver:

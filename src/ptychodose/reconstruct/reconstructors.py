@@ -49,7 +49,7 @@ def by_map(scan: Scan, params: Params, rng: np.random.Generator) -> Wave:
 
 
 @honours("background", "mask", "modes")
-def by_hybrid(start: Wave, scan: Scan, params: Params, rng: np.random.Generator) -> Wave:
+def by_hybrid(start: Wave, scan: Scan, params: Params, _: np.random.Generator) -> Wave:
     """A few learned proximal-gradient steps from the MAP object (see hybrid)."""
     return hybrid.refine(hybrid_bundle.load(params.train_hybrid.bundle), start, scan)
 

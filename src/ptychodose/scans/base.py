@@ -90,29 +90,16 @@ def _checked(
     path: Path, arrays: dict[str, NDArray[np.generic]]
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     """Object (H, W) and probe (M, N, N) as complex128; a leading axis of the object must have length 1."""
-    made = []
     for key in ("objectGuess", "probeGuess"):
         if key not in arrays:
             raise StudyError(f"{path}: key {key!r} is missing; a base needs probeGuess and objectGuess")
-        array = arrays[key]
-        if not np.iscomplexobj(array):
-            raise StudyError(f"{path}: {key} is {array.dtype}, not complex; save the complex wave, not its modulus")
-        if key == "probeGuess" and array.ndim == 2:
-            array = array[None]
-        if key == "objectGuess" and array.ndim == 3 and array.shape[0] == 1:
-            array = array[0]
-        if array.ndim != (3 if key == "probeGuess" else 2):
-            raise StudyError(
-                f"{path}: {key} has shape {array.shape}; expected objectGuess (H, W), probeGuess (M, N, N)"
-            )
-        if array.size > MAX_PIXELS:
-            raise StudyError(f"{path}: {key} has {array.size} pixels, more than {MAX_PIXELS}; crop it")
-        if not np.isfinite(array).all() or not array.any():
-            raise StudyError(f"{path}: {key} holds NaN, infinity or only zeros; repair the reconstruction")
-        if not SMALLEST < max(float(np.abs(part).max()) for part in (array.real, array.imag)) < LARGEST:
-            raise StudyError(f"{path}: {key} has amplitudes beyond {SMALLEST:g} to {LARGEST:g}; scale it")
-        made.append(array.astype(np.complex128))
-    obj, probe = made
+    obj, probe = arrays["objectGuess"], arrays["probeGuess"]
+    obj = obj[0] if obj.ndim == 3 and obj.shape[0] == 1 else obj
+    probe = probe[None] if probe.ndim == 2 else probe
+    if obj.ndim != 2 or probe.ndim != 3:
+        found = f"objectGuess has shape {obj.shape}, probeGuess {probe.shape}"
+        raise StudyError(f"{path}: {found}; expected (H, W) and (N, N) or (M, N, N)")
+    obj, probe = _wave(path, "objectGuess", obj), _wave(path, "probeGuess", probe)
     if probe.shape[1] != probe.shape[2] or probe.shape[2] not in SIZES or not 1 <= len(probe) <= MAX_MODES:
         raise StudyError(f"{path}: probeGuess is {probe.shape}; supported are (M, 64, 64) and (M, 128, 128), M <= 16")
     if min(obj.shape) <= probe.shape[2]:
@@ -120,6 +107,19 @@ def _checked(
             f"{path}: objectGuess {obj.shape} is not larger than the probe {probe.shape}; use a larger object"
         )
     return obj, probe
+
+
+def _wave(path: Path, key: str, array: NDArray[np.generic]) -> NDArray[np.complex128]:
+    """A complex wave (any shape) of sane size and values."""
+    if not np.iscomplexobj(array):
+        raise StudyError(f"{path}: {key} is {array.dtype}, not complex; save the complex wave, not its modulus")
+    if array.size > MAX_PIXELS:
+        raise StudyError(f"{path}: {key} has {array.size} pixels, more than {MAX_PIXELS}; crop it")
+    if not np.isfinite(array).all() or not array.any():
+        raise StudyError(f"{path}: {key} holds NaN, infinity or only zeros; repair the reconstruction")
+    if not SMALLEST < max(float(np.abs(part).max()) for part in (array.real, array.imag)) < LARGEST:
+        raise StudyError(f"{path}: {key} has amplitudes beyond {SMALLEST:g} to {LARGEST:g}; scale it")
+    return array.astype(np.complex128)
 
 
 def _own_scan(path: Path, arrays: dict[str, NDArray[np.generic]]) -> tuple[tuple[float, float], ...] | None:

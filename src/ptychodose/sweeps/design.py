@@ -9,7 +9,7 @@ the study.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ptychodose.study.settings import Params
 DOSES = (300.0, 1e3, 3e3, 1e4, 3e4, 1e5)  # mean detected photons per pattern over the finest scan
 LEAD_DOSE = 1e4  # the first run of every network: later ones find it trained
 HEAT_OVERLAPS = (0.8, 0.6, 0.4, 0.2, 0.0)
+SOURCES = ("object", "noise", "network")  # of randomness
 SKIPPED_ARMS = {"star": ("own",), "heat": ("baseline", "sparse", "own", "cnn")}
 
 
@@ -47,17 +48,28 @@ class Run:
         return f"sweep-{code[:8]}-{self.design}-d{self.dose:.0f}-v{self.overlap_dense:g}-{seeds}"
 
 
+def centres(study: Params) -> list[Run]:
+    """The star's centre at every dose: params.yaml's overlap and seeds."""
+    return [Run("star", dose, _dense(study), *_seeds(study)) for dose in DOSES]
+
+
 def star(study: Params) -> list[Run]:
     """Seven runs a dose: the centre, and two other seeds of one source of randomness at a time."""
-    seeds = [study.seed_of(source) for source in ("object", "noise", "network")]
-    changed = [[*seeds[:i], seeds[i] + step, *seeds[i + 1 :]] for i in range(3) for step in (1, 2)]
-    return [Run("star", dose, _dense(study), *some) for dose in DOSES for some in [seeds, *changed]]
+    changes = [(f"seed_{source}", step) for source in SOURCES for step in (1, 2)]
+    return [
+        run
+        for centre in centres(study)
+        for run in [centre, *(replace(centre, **{name: getattr(centre, name) + step}) for name, step in changes)]
+    ]
 
 
 def heat(study: Params) -> list[Run]:
     """Every dose at every overlap of the dense view, at the centre's seeds."""
-    seeds = [study.seed_of(source) for source in ("object", "noise", "network")]
-    return [Run("heat", dose, overlap, *seeds) for overlap in HEAT_OVERLAPS for dose in DOSES]
+    return [Run("heat", dose, overlap, *_seeds(study)) for overlap in HEAT_OVERLAPS for dose in DOSES]
+
+
+def _seeds(study: Params) -> list[int]:
+    return [study.seed_of(source) for source in SOURCES]
 
 
 def _dense(study: Params) -> float:
@@ -69,9 +81,9 @@ def _dense(study: Params) -> float:
 def overrides(run: Run, study: Params, document: dict[str, Any]) -> list[str]:
     """What `dvc exp run -S` must change of params.yaml (`study`, and as plain YAML `document`) for a run."""
     changes = [f"dose={run.dose:.15g}"]
-    for source, seed in (("object", run.seed_object), ("noise", run.seed_noise), ("network", run.seed_network)):
-        if seed != study.seed_of(source):
-            changes.append(f"seeds.{source}={seed}")
+    seeds = (run.seed_object, run.seed_noise, run.seed_network)
+    own = zip(SOURCES, seeds, _seeds(study), strict=True)
+    changes += [f"seeds.{source}={seed}" for source, seed, usual in own if seed != usual]
     if run.overlap_dense != study.overlap.dense:
         changes.append(f"overlap.dense={run.overlap_dense:g}")
     if run.design == "heat" and study.overlap.sparse is not None:

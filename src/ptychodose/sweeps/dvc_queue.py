@@ -78,19 +78,19 @@ class DvcQueue:
         refs = self._run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
         return {ref.rsplit("/", 1)[1]: ref for ref in refs if re.fullmatch(r"refs/exps/\w\w/\w{38}/[^/]+", ref)}
 
-    def show(self, ref: str, path: str) -> str:
-        """A text file of an experiment."""
-        return self._run("git", "show", f"{ref}:{path}")
-
     def details(self, ref: str) -> dict[str, Any]:
         """metrics/details.json of an experiment. Nothing is checked out."""
         try:
-            document = json.loads(self.show(ref, RESULT))
+            document = json.loads(self._run("git", "show", f"{ref}:{RESULT}"))
         except ValueError:
             document = None
         if not isinstance(document, dict):
             raise StudyError(f"{ref}: {RESULT} is damaged; `dvc exp remove {ref.rsplit('/', 1)[1]}`, then repeat")
         return document
+
+    def fetch(self, ref: str, path: str, to: Path) -> None:
+        """Copy a file or folder that DVC keeps for an experiment to the new path `to`."""
+        self._run("dvc", "get", ".", path, "--rev", ref, "-o", str(to))
 
     def forget(self, name: str, state: str) -> None:
         """Take an experiment that failed, or whose worker died, out of the queue's books, so that it can be repeated.

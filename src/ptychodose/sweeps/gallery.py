@@ -1,43 +1,45 @@
-"""The sweep's gallery: what every arm's phase looks like at every dose, from the objects that experiments left."""
+"""The sweep's gallery: what every arm's phase looks like at every dose, from the objects of experiments."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
-import yaml
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ptychodose.formats.h5 import read_arrays
-from ptychodose.integrity import lock
+from ptychodose.errors import StudyError
+from ptychodose.formats.h5 import read_array
 from ptychodose.score.align import align, clean
 from ptychodose.score.metrics import phase_beside
+from ptychodose.sweeps.dvc_queue import DvcQueue
 
 ARMS = ("baseline", "dense", "map", "hybrid")
 TRUTH, OBJECTS = "data/simulated/truth.h5", "data/reconstructions"
 Images = dict[str, NDArray[np.complex64]]
 
 
-def objects(lock_text: str, region: tuple[slice, slice]) -> Images:
-    """Truth and the objects of ARMS on `region` (h, w), from DVC's cache, by the dvc.lock of an experiment.
-
-    Raises StudyError when the cache no longer holds them.
-    """
-    outs = [out for stage in yaml.safe_load(lock_text)["stages"].values() for out in stage.get("outs", [])]
-    digests = {str(out["path"]): str(out["md5"]) for out in outs}
-    listing = dict(lock.listing(OBJECTS, digests[OBJECTS]))
-    digests |= {f"{OBJECTS}/{name}": md5 for name, md5 in listing.items()}
-    wanted = {"truth": TRUTH} | {arm: f"{OBJECTS}/{arm}.h5" for arm in ARMS if f"{arm}.h5" in listing}
-    remedy = "its experiment's data left the cache: run `make sweep` again"
-    return {
-        name: read_arrays(lock.cache_path(digests[path]), remedy)[0]["obj"][region] for name, path in wanted.items()
-    }
+def objects(queue: DvcQueue, ref: str, region: tuple[slice, slice]) -> Images:
+    """Truth and the objects of ARMS on `region` (h, w) of an experiment. Raises StudyError when DVC lost them."""
+    remedy = f"`dvc exp remove {ref.rsplit('/', 1)[1]}`, and the gallery leaves it out"
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            queue.fetch(ref, TRUTH, folder / "truth.h5")
+            queue.fetch(ref, OBJECTS, folder / "arms")
+        except StudyError as error:
+            raise StudyError(f"{error}; {remedy}") from None
+        paths = {"truth": folder / "truth.h5"} | {arm: folder / f"arms/{arm}.h5" for arm in ARMS}
+        return {arm: read_array(path, "obj", remedy)[region] for arm, path in paths.items() if path.is_file()}
 
 
 def gallery(runs: Mapping[float, Images], photons: Mapping[float, float]) -> Figure:
     """Phase (rad) of truth and ARMS (rows), all on one scale, at every dose (columns, photons per pattern).
 
-    `runs` as from `objects`, by dose; `photons` per object pixel by dose.
+    `runs` as from `objects`, by dose; `photons` per object pixel by dose. Raises StudyError when there is no run.
     """
+    if not runs:
+        raise StudyError("the experiments of the sweep's centre are not in this clone; `make sweep` makes them")
     doses, truth = sorted(runs), clean(next(iter(runs.values()))["truth"])
     names = ["truth", *(arm for arm in ARMS if any(arm in images for images in runs.values()))]
     height = 1.5 * truth.shape[0] / truth.shape[1]

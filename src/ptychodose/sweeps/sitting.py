@@ -30,9 +30,9 @@ class Sitting:
     tick: Callable[[], object]
     jobs: int
     trained: set[tuple[str, float, int]] = field(default_factory=set)
-    pause: float = 5.0
-    patience: int = 6
-    failed: dict[str, str] = field(default_factory=dict)  # name -> reason
+    pause: float = field(default=5.0, init=False)
+    patience: int = field(default=6, init=False)
+    failed: dict[str, str] = field(default_factory=dict, init=False)  # name -> reason
 
     def work(self, runs: Mapping[str, Run], changes: Callable[[Run], list[str]]) -> dict[str, str]:
         """Bring every run (by experiment name, in queue order) to a result; return reasons of those that failed.

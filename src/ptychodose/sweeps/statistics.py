@@ -7,7 +7,6 @@ a centre, so an interval speaks of the neighbourhood of that centre, not of all 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,35 +16,16 @@ DRAWS = 10_000  # resamples; the interval's own error is then below a hundredth 
 EMPTY = 0.5  # a reconstruction of which less than this share is valid has collapsed
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Mean, sample standard deviation (n - 1; None for a single run) and number of runs; units of the values."""
-
-    mean: float
-    sd: float | None
-    runs: int
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Mean, and a confidence interval of it from `runs` runs; units of the values."""
-
-    mean: float
-    low: float
-    high: float
-    runs: int
-
-
-def summarise(values: Sequence[float] | NDArray[np.float64]) -> Summary:
-    """Mean and spread of one number per run. ValueError when there is none or one is not finite."""
+def mean_sd(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (n - 1; None for one run). ValueError for no value or one not finite."""
     numbers = _finite(values)
-    return Summary(float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else None, len(numbers))
+    return float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else None
 
 
 def bootstrap_mean(
     values: Sequence[float] | NDArray[np.float64], seed: int, level: float = 0.95, draws: int = DRAWS
-) -> Interval:
-    """Percentile bootstrap interval of the mean over runs, at `level` in (0, 1).
+) -> tuple[float, float]:
+    """Percentile bootstrap interval (low, high) of the mean over runs, at `level` in (0, 1), in the values' unit.
 
     Resamples come from a Philox generator of `seed`: same values, same interval, on every machine. ValueError for
     no values, values that are not finite, or a level outside (0, 1). See the module's text for what few runs cost.
@@ -56,7 +36,7 @@ def bootstrap_mean(
     rng = np.random.Generator(np.random.Philox(seed))
     means = numbers[rng.integers(0, len(numbers), (draws, len(numbers)))].mean(axis=1)
     low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
-    return Interval(float(numbers.mean()), float(low), float(high), len(numbers))
+    return float(low), float(high)
 
 
 def paired(first: Mapping[Any, float], second: Mapping[Any, float]) -> NDArray[np.float64]:

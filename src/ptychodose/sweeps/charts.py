@@ -12,32 +12,32 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ptychodose.errors import StudyError
 from ptychodose.sweeps.design import DOSES
-from ptychodose.sweeps.records import Row, latest, select
-from ptychodose.sweeps.tables import Limits, arms_of, limit_at
+from ptychodose.sweeps.markdown import Limits, arms_of, heat_means, limit_at
+from ptychodose.sweeps.results_csv import Row, latest, select
+from ptychodose.sweeps.statistics import mean_sd
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # Okabe & Ito: safe for the colour-blind
 SKY, ORANGE, GREY = "#56B4E9", "#E69F00", "#777777"  # the first two are theirs as well
 SOLID, DASHED, DOTTED = "-", (0, (5, 2)), (0, (1, 1.5))
-STYLES: dict[str, tuple[str, str, Any]] = {  # colour = method, line and marker = view and photons
-    "baseline": (VERMILION, "s", SOLID),
-    "dense": (GREEN, "o", SOLID),
-    "sparse": (GREEN, "v", DASHED),
-    "dense_thinned": (GREEN, "D", DOTTED),
-    "cnn": (ORANGE, "P", SOLID),
-    "map": (BLUE, "o", SOLID),
-    "map_sparse": (BLUE, "v", DASHED),
-    "map_thinned": (BLUE, "D", DOTTED),
-    "hybrid": (PURPLE, "o", SOLID),
+STYLES: dict[str, tuple[str, str, str, Any]] = {  # colour = method, line and marker = view and photons
+    "baseline": ("baseline (1 pattern)", VERMILION, "s", SOLID),
+    "dense": ("dense (4 patterns)", GREEN, "o", SOLID),
+    "sparse": ("sparse (4 patterns)", GREEN, "v", DASHED),
+    "dense_thinned": ("dense, thinned", GREEN, "D", DOTTED),
+    "cnn": ("one-shot CNN", ORANGE, "P", SOLID),
+    "map": ("MAP", BLUE, "o", SOLID),
+    "map_sparse": ("MAP, sparse", BLUE, "v", DASHED),
+    "map_thinned": ("MAP, thinned", BLUE, "D", DOTTED),
+    "hybrid": ("hybrid", PURPLE, "o", SOLID),
 }
-OTHER = (SKY, "x", SOLID)  # an arm this table does not know yet
-NAMES = {
-    "baseline": "baseline (1 pattern)", "dense": "dense (4 patterns)", "sparse": "sparse (4 patterns)",
-    "dense_thinned": "dense, thinned", "cnn": "one-shot CNN", "map": "MAP", "map_sparse": "MAP, sparse",
-    "map_thinned": "MAP, thinned", "hybrid": "hybrid",
-}  # fmt: skip
 METHODS = {"dense": ("dense", "sparse", "dense_thinned"), "map": ("map", "map_sparse", "map_thinned")}
 MARKERS = {0.8: "o", 0.7: "D", 0.6: "s", 0.4: "^", 0.2: "v", 0.0: "X"}
 NRMSE = "complex NRMSE"
+
+
+def _style(arm: str) -> tuple[str, str, str, Any]:
+    """Name, colour, marker and line of an arm; of one that STYLES does not know yet, too."""
+    return STYLES.get(arm, (arm, SKY, "x", SOLID))
 
 
 def quality_vs_dose(rows: Sequence[Row], limit: Limits | None) -> Figure:
@@ -49,11 +49,8 @@ def quality_vs_dose(rows: Sequence[Row], limit: Limits | None) -> Figure:
         for axes, column in ((left, "nrmse"), (right, "phase_ssim")):
             points = [(dose, _values(select(mine, arm, dose), column)) for dose in DOSES]
             _line(axes, [(dose, values) for dose, values in points if len(values)], arm)
-    for kind, name, style in (("crb", "Cramér–Rao limit", SOLID), ("bayes", "limit, Gaussian prior", DASHED)):
-        values = [(dose, limit_at(limit, "dense", kind, dose)) for dose in DOSES]
-        known = [(dose, value) for dose, value in values if value is not None]
-        if known:
-            left.plot(*zip(*known, strict=True), color="black", lw=1.2, ls=style, label=name, zorder=1)
+    for kind, name, line in (("crb", "Cramér–Rao limit", SOLID), ("bayes", "limit, Gaussian prior", DASHED)):
+        _bound(left, [(dose, limit_at(limit, "dense", kind, dose)) for dose in DOSES], name, line)
     for axes in (left, right):
         axes.set(xscale="log", xlabel="photons per pattern")
         axes.grid(alpha=0.25, which="major")
@@ -71,22 +68,22 @@ def _need(rows: Sequence[Row], design: str) -> list[Row]:
 
 
 def _values(rows: Sequence[Row], column: str) -> np.ndarray:
-    return np.array([getattr(row, column) for row in rows], float)
+    return np.array([row[column] for row in rows], float)
 
 
 def _line(axes: Axes, points: Sequence[tuple[float, np.ndarray]], arm: str) -> None:
     """Mean of every point with its sd as error bar; the flat object is a thin grey line."""
     if not points:
         return
-    x, y = [dose for dose, _ in points], [values.mean() for _, values in points]
+    x = [dose for dose, _ in points]
+    y, sd = zip(*(mean_sd(values) for _, values in points), strict=True)
     if arm == "flat":
         axes.plot(x, y, color=GREY, lw=1.0, ls=DOTTED, label="flat object")
         return
-    colour, marker, line = STYLES.get(arm, OTHER)
-    spread = [values.std(ddof=1) if len(values) > 1 else 0.0 for _, values in points]
+    name, colour, marker, line = _style(arm)
     axes.errorbar(
-        x, y, yerr=spread, color=colour, marker=marker, ls=line, lw=1.4, ms=4.5, capsize=2,
-        mfc="white" if line != SOLID else colour, label=NAMES.get(arm, arm),
+        x, y, yerr=[some or 0.0 for some in sd], color=colour, marker=marker, ls=line, lw=1.4, ms=4.5, capsize=2,
+        mfc="white" if line != SOLID else colour, label=name,
     )  # fmt: skip
 
 
@@ -103,12 +100,15 @@ def quality_vs_photons(rows: Sequence[Row], limit: Limits | None) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     titles = ("network on groups of 4", "MAP (iterative)")
     for axes, arms, title in zip(panels, METHODS.values(), titles, strict=True):
-        mine = [row for row in both if row.arm in arms and row.nbar is not None and row.overlap is not None]
+        mine = [row for row in both if row["arm"] in arms and row["nbar"] is not None and row["overlap"] is not None]
         for overlap in sorted({_overlap(row) for row in mine}, reverse=True):
             for thinned in (False, True):
-                chosen = [row for row in mine if _overlap(row) == overlap and (row.share < 1) == thinned]
+                chosen = [row for row in mine if _overlap(row) == overlap and (row["share"] < 1) == thinned]
                 _cloud(axes, chosen, overlap, thinned)
-        _limit_over_photons(axes, limit)
+        for view, line in (("dense", SOLID), ("sparse", DASHED)):
+            per_pixel = (((limit or {}).get("views") or {}).get(view) or {}).get("photons_per_pixel_per_dose")
+            points = [(dose * per_pixel, limit_at(limit, view, "crb", dose)) for dose in DOSES if per_pixel]
+            _bound(axes, points, f"Cramér–Rao, {view} view", line)
         axes.set(xscale="log", yscale="log", xlabel="detected photons per object pixel, n̄", title=title)
         axes.title.set_fontsize(10)
         axes.grid(alpha=0.25, which="major")
@@ -122,7 +122,7 @@ def quality_vs_photons(rows: Sequence[Row], limit: Limits | None) -> Figure:
 
 def _overlap(row: Row) -> float:
     """Overlap ratio of a row's view, without rounding noise and without a negative zero."""
-    return round(row.overlap or 0.0, 3) + 0.0
+    return round(row["overlap"] or 0.0, 3) + 0.0
 
 
 def _shade(overlap: float) -> Any:
@@ -145,35 +145,29 @@ def _cloud(axes: Axes, rows: Sequence[Row], overlap: float, thinned: bool) -> No
 
 def _by_dose(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows of one dose each, every independent run once, by increasing dose, none empty."""
-    arms = sorted({row.arm for row in rows})
+    arms = sorted({row["arm"] for row in rows})
     sets = [[row for arm in arms for row in select(rows, arm, dose)] for dose in DOSES]
     return [mine for mine in sets if mine]
 
 
-def _limit_over_photons(axes: Axes, limit: Limits | None) -> None:
-    """Limits of the dense and of the sparse view against their own photons per pixel."""
-    for view, line in (("dense", SOLID), ("sparse", DASHED)):
-        document = ((limit or {}).get("views") or {}).get(view) or {}
-        if "photons_per_pixel_per_dose" in document and "crb" in document:
-            x = np.array(DOSES) * document["photons_per_pixel_per_dose"]
-            y = document["crb"]["nrmse"] / np.sqrt(DOSES)
-            axes.plot(x, y, color="black", lw=1.2, ls=line, label=f"Cramér–Rao, {view} view", zorder=1)
+def _bound(axes: Axes, points: Sequence[tuple[float, float | None]], name: str, line: Any) -> None:
+    """A limit where it is known."""
+    known = [(x, y) for x, y in points if y is not None]
+    if known:
+        axes.plot(*zip(*known, strict=True), color="black", lw=1.2, ls=line, label=name, zorder=1)
 
 
 def heat_maps(rows: Sequence[Row]) -> Figure:
     """NRMSE of the dense network and of MAP over dose and overlap: values, and one logarithmic colour scale."""
-    mine = _need(rows, "heat")
-    arms = [arm for arm in METHODS if any(row.arm == arm for row in mine)]
-    overlaps = sorted({row.overlap_dense for row in mine})
-    doses = [dose for dose in DOSES if any(row.dose == dose for row in mine)]
-    cells = {arm: _grid([row for row in mine if row.arm == arm], overlaps, doses) for arm in arms}
-    if not cells:
+    arms = [arm for arm in METHODS if any(row["arm"] == arm for row in _need(rows, "heat"))]
+    if not arms:
         raise StudyError("metrics/sweep/sweep.csv: design heat has neither dense nor map; run `make sweep`")
-    every = np.concatenate([grid[np.isfinite(grid)] for grid in cells.values()])
+    found = {arm: heat_means(rows, arm) for arm in arms}
+    every = np.concatenate([grid[np.isfinite(grid)] for _, _, grid in found.values()])
     norm = LogNorm(every.min(), max(every.max(), every.min() * 1.01))
     figure = Figure(figsize=(0.8 + 4.1 * len(arms), 3.3), layout="constrained")
     panels = figure.subplots(1, len(arms), squeeze=False, sharey=True)[0]
-    for axes, (arm, grid) in zip(panels, cells.items(), strict=True):
+    for axes, (arm, (overlaps, doses, grid)) in zip(panels, found.items(), strict=True):
         drawn = axes.imshow(grid, cmap="cividis_r", norm=norm, origin="lower", aspect="auto")
         for (i, j), value in np.ndenumerate(grid):
             if np.isfinite(value):
@@ -184,36 +178,27 @@ def heat_maps(rows: Sequence[Row]) -> Figure:
         axes.set_xticks(range(len(doses)), [f"{dose:,.0f}" for dose in doses], fontsize=8)
         axes.set_yticks(range(len(overlaps)), [f"{overlap:g}" for overlap in overlaps])
         axes.set_xlabel("photons per pattern")
-        axes.set_title(NAMES[arm], fontsize=10)
+        axes.set_title(_style(arm)[0], fontsize=10)
     panels[0].set_ylabel("overlap ratio 1 − step / D90")
     figure.colorbar(drawn, ax=list(panels), label=NRMSE, pad=0.01)
     return figure
 
 
-def _grid(rows: Sequence[Row], overlaps: Sequence[float], doses: Sequence[float]) -> np.ndarray:
-    """Mean NRMSE (overlaps, doses); NaN where nothing was run."""
-    grid = np.full((len(overlaps), len(doses)), np.nan)
-    for i, overlap in enumerate(overlaps):
-        for j, dose in enumerate(doses):
-            values = [row.nrmse for row in rows if row.overlap_dense == overlap and row.dose == dose]
-            if values:
-                grid[i, j] = np.mean(values)
-    return grid
-
-
-def quality_vs_cost(rows: Sequence[Row], bench: Mapping[str, Any], dose: float = 1e4) -> Figure:
+def quality_vs_cost(rows: Sequence[Row], bench: Mapping[str, Any] | None, dose: float = 1e4) -> Figure:
     """NRMSE at a dose against CPU seconds on one core: solving (filled) and, for networks, training too (hollow).
 
     `bench` is metrics/bench.json: {"arms": {arm: {"solve_cpu_s", "train_cpu_s" (0 or absent without training)}}}.
     """
     mine = _need(rows, "star")
+    if not bench:
+        raise StudyError("metrics/bench.json: not found; run `make bench`")
     figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     axes = figure.subplots()
     for number, arm in enumerate(arm for arm in arms_of(mine) if arm in bench.get("arms", {})):
         values, cost = _values(select(mine, arm, dose), "nrmse"), bench["arms"][arm]
         if not len(values) or not cost.get("solve_cpu_s"):
             continue
-        colour, marker, _ = STYLES.get(arm, OTHER)
+        label, colour, marker, _ = _style(arm)
         x, y = [cost["solve_cpu_s"]], [values.mean()]
         if cost.get("train_cpu_s"):
             x, y = [x[0], x[0] + cost["train_cpu_s"]], [y[0], y[0]]
@@ -221,7 +206,7 @@ def quality_vs_cost(rows: Sequence[Row], bench: Mapping[str, Any], dose: float =
             axes.plot(x[1], y[1], marker=marker, color=colour, mfc="white", ms=8, ls="none")
         axes.plot(x[0], y[0], marker=marker, color=colour, ms=8, ls="none")
         axes.annotate(
-            NAMES.get(arm, arm), (x[0], y[0]), (0, 8 if number % 2 else -8), textcoords="offset points",
+            label, (x[0], y[0]), (0, 8 if number % 2 else -8), textcoords="offset points",
             ha="center", va="bottom" if number % 2 else "top", fontsize=9,
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="CPU seconds (filled: reconstruction; hollow: with training)")
