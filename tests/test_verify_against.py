@@ -126,6 +126,17 @@ def test_manifests_without_environments_are_read():
     assert revision.causes(flat, flat, {"stages": []}, {"stages": {"x": None}}) == [revision.UNRECORDED]
 
 
+@pytest.mark.parametrize("dep", ["data/f", "data/f/t.csv", "data"])
+def test_what_a_stage_wrote_is_no_cause(dep):
+    locks = [
+        {"stages": {"one": {"outs": [{"path": "data/f"}]}, "two": {"deps": [{"path": dep, "md5": md5}]}}}
+        for md5 in ("1", "2")
+    ]
+    assert revision.causes({}, {}, *locks) == [revision.UNRECORDED]
+    del locks[0]["stages"]["one"], locks[1]["stages"]["one"]
+    assert revision.causes({}, {}, *locks) == [f"code or data: {dep} changed"]
+
+
 def test_revisions_that_cannot_be_compared_are_one_line(home, capsys):
     for name in ("nowhere", "-x", "--all", "HEAD:dvc.lock", ""):
         with pytest.raises(StudyError, match="no such commit"):

@@ -86,11 +86,11 @@ def _parameters(lock: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dependencies(lock: dict[str, Any]) -> dict[str, Any]:
-    """MD5s by path of code and data that stages read and no stage wrote."""
+    """MD5s by path of code and data that stages read and no stage wrote, neither in part nor in whole."""
     outs = {out.get("path") for record in _stages(lock) for out in record.get("outs") or []}
     deps = {dep.get("path"): dep.get("md5") for record in _stages(lock) for dep in record.get("deps") or []}
-    inside = {path for path in deps for out in outs if path == out or str(path).startswith(f"{out}/")}
-    return {path: md5 for path, md5 in deps.items() if path not in inside}
+    made = {dep for dep in deps for out in outs if f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/")}
+    return {path: md5 for path, md5 in deps.items() if path not in made}
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
