@@ -93,7 +93,7 @@ def test_training_never_reads_the_truth(copied):
 def test_a_change_of_dose_keeps_the_networks_of_procedural_objects(copied):
     copied.edit("params.yaml", {"dose": 4321})
     done = copied.dvc("repro").stdout
-    for stage in ("generate", "overlap", "train_own", "reconstruct_map", "compare"):
+    for stage in ("generate", "overlap", "train_own", "reconstruct_map", "reconstruct", "compare"):
         assert f"Running stage '{stage}'" in done
     for stage in ("probe", "train_baseline", "train_dense", "train_sparse", "train_cnn", "limit"):
         assert f"Running stage '{stage}'" not in done

@@ -112,7 +112,8 @@ def code_files(root: Path) -> list[str]:
     stages = load_yaml(root / "dvc.yaml")["stages"].values()
     outs = [out for stage in stages for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
     made = {name for out in outs for name in (out if isinstance(out, dict) else [out])}
-    given = {dep for stage in stages for dep in stage["deps"] if "${" not in dep} - made
+    deps = {dep for stage in stages for dep in stage["deps"] if "${" not in dep}
+    given = {dep for dep in deps if not any(out == dep or out.startswith(f"{dep}/") for out in made)}
     names: set[str] = set()
     for name in given | {"dvc.yaml", load_yaml(root / "params.yaml")["generate"]["base"]}:
         path = root / name
