@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.png import save_figure
 from ptychodose.physics import lattice, noise
@@ -25,7 +27,7 @@ def main() -> None:
     drawn: dict[str, dict[str, views.View]] = {}
     with cxi.dataset(SPLITS["train"]) as train, cxi.dataset(SPLITS["test"]) as test:
         scans = {"train": train, "test": test}
-        for name, ratio in study.views().items():
+        for number, (name, ratio) in enumerate(study.views().items()):
             path = OUT / f"{name}.h5"
             if ratio is None:
                 reason = f"overlap.{name} is null in params.yaml"
@@ -33,7 +35,7 @@ def main() -> None:
                 details[name] = {"skipped": reason}
                 continue
             step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}")
-            drawn[name], details[name] = _build(study, name, step, scans)
+            drawn[name], details[name] = _build(study, name, step, scans, noise.stream(study.seed, "views", number))
             views.write(path, name, drawn[name])
         save_figure(figures.views(scans, drawn), OUT / "views.png")
     write_json(OUT / "overlap.json", _headline(details))
@@ -53,9 +55,8 @@ def main() -> None:
     )
 
 
-def _build(study: Params, name: str, step: int, scans: dict[str, Scan]) -> tuple[dict, dict]:
-    """Both splits of one view, and their measures. The view's name, not its place in a list, picks its numbers."""
-    rng = noise.stream(study.seed, "views", name)
+def _build(study: Params, name: str, step: int, scans: dict[str, Scan], rng: np.random.Generator) -> tuple[dict, dict]:
+    """Both splits of one view, and their measures."""
     sizes = frozenset(study.group_sizes() | {4})  # groups of 4 measure M1 and M3 of every view
     rule = views.Rule(sizes, study.overlap.neighbours)
     built, measured = {}, {}

@@ -19,6 +19,8 @@ from ptychodose.study.stage import run
 
 TEST, VIEWS, OUT = Path("data/simulated/test.cxi"), Path("data/views"), Path("data/map")
 
+STREAMS = {"map": 0, "map_sparse": 1, "map_thinned": 2, "half data": 10}  # which "solver" stream each draws from
+
 
 def main() -> None:
     """Test split and views -> data/map/{map,map_sparse,map_thinned}.h5 and record.json. No truth is read here."""
@@ -57,7 +59,7 @@ def _solve(trial: Trial, study: Params) -> dict[str, poisson_map.Solution]:
         cases["map_sparse"] = trial.of("sparse")
     if share is not None:
         cases["map_thinned"] = trial.thinned(share, study.seed_of("noise"))
-    streams = {name: noise.stream(study.seed, "solver", name) for name in cases}
+    streams = {name: noise.stream(study.seed, "solver", STREAMS[name]) for name in cases}
     return {name: poisson_map.solve(scan, study.reconstruct_map, streams[name]) for name, scan in cases.items()}
 
 
@@ -66,7 +68,7 @@ def _half_data(trial: Trial, study: Params, weight: float) -> dict:
 
     The halves' photons are independent, the prior is not: where it outweighs the data the curve is optimistic.
     """
-    rng = noise.stream(study.seed, "solver", "half data")
+    rng = noise.stream(study.seed, "solver", STREAMS["half data"])
     region = scored_region([trial.positions(name) for name in trial.views])
     objects = [
         poisson_map.solve(half, study.reconstruct_map, rng, weight).obj[region]
