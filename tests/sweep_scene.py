@@ -57,7 +57,7 @@ def _arm(run, views, shift, view, size, share, floor, fall):
     hardship = 1 + 1.5 * max(0.0, 0.45 - seen["overlap_ratio"]) ** 1.5
     error = hardship * np.hypot(floor, fall / np.sqrt(seen["photons_per_pixel"] * share + 1)) if fall else floor
     error += shift * bool(fall)
-    image = {"mae": error, "psnr": 20.0, "ssim": max(0.0, 1 - 1.7 * error), "ms_ssim": 0.9}
+    image = {"mae": error, "psnr": 20.0, "ssim": max(0.0, 1 - 1.7 * error)}
     frc = {"area": 0.6, "0.5": CURVE, "half_bit": CURVE, "one_bit": CURVE, "correlation": [], "frequency": []}
     scores = {"nrmse": error, "correlation": 0.9, "amplitude": image, "phase": image, "frc": frc}
     return {

@@ -88,20 +88,6 @@ def test_against_scikit_image(truth):
     assert found["psnr"] == peak_signal_noise_ratio(b, a, data_range=np.ptp(b))
 
 
-@pytest.mark.parametrize("side, scales", [(161, 5), (160, 4), (81, 4), (41, 3), (21, 2), (20, 1), (400, 5)])
-def test_ms_ssim_uses_as_many_scales_as_fit(side, scales):
-    image = noise.stream(2, "network").random((side, side + 9))
-    assert metrics.ms_ssim(image, image, 1.0) == (pytest.approx(1), scales)
-
-
-def test_one_scale_ms_ssim_is_ssim_and_blur_lowers_it(truth):
-    a, b = np.abs(noisy(truth))[:20, :20], np.abs(truth)[:20, :20]
-    assert metrics.ms_ssim(a, b, 0.5)[0] == pytest.approx(structural_similarity(b, a, data_range=0.5))
-    sharp = np.angle(truth)
-    values = [metrics.ms_ssim(gaussian_filter(sharp, s), sharp, 2.0)[0] for s in (0.5, 2, 6)]
-    assert 1 > values[0] > values[1] > values[2] > 0
-
-
 @pytest.mark.skipif(not YARDSTICK.is_file(), reason="the shared yardstick is absent")
 @pytest.mark.parametrize("level", [0.03, 0.1, 0.3])
 def test_against_the_shared_yardstick(truth, level):

@@ -25,6 +25,23 @@ def test_positions_stay_inside_and_near_their_nodes(raster):
     assert len(np.unique(raster.nodes, axis=0)) == len(raster.nodes)
 
 
+def test_jitter_is_uniform_over_a_pitch(raster):
+    rows, columns = raster.nodes.max(0) + 1
+    middle = [(32 + 223) / 2, (32 + 256) / 2]
+    centres = middle + (raster.nodes - [(rows - 1) / 2, (columns - 1) / 2]) * 2.42
+    jitter = (raster.positions - centres) / 2.42  # of a pitch
+    assert (rows, columns) == (int(191 / 2.42), int(224 / 2.42))
+    assert 0.49 < np.abs(jitter).max() <= 0.5 and abs(jitter.mean(0)).max() < 0.01
+    assert jitter.std(0) == pytest.approx(1 / np.sqrt(12), rel=0.02)
+    assert abs(np.corrcoef(jitter.T)[0, 1]) < 0.05, "its own for each axis"
+
+
+@pytest.mark.parametrize("high, train, test", [(481.0, 224, 289), (480.0, 223, 289)])
+def test_the_guard_is_a_patch_and_a_row(high, train, test):
+    """N + 1 = 65 rows between the last training and the first test centre, one more where a row is left over."""
+    assert lattice.split_bounds(32.0, high, 64) == ((32.0, train), (test, high))
+
+
 @pytest.mark.parametrize("size, rows", [(64, (32.0, 480.0)), (128, (76.0, 407.9)), (64, (32.5, 481.3))])
 def test_train_and_test_patches_share_no_pixel(size, rows):
     train, test = lattice.split_bounds(*rows, size)
@@ -39,9 +56,16 @@ def test_a_base_too_short_for_the_guard_is_refused():
         lattice.split_bounds(32.0, 97.0, 64)
 
 
-@pytest.mark.parametrize("ratio, expected", [(0.7, 3), (0.2, 8), (0.0, 10), (0.9, 1)])
-def test_stride(ratio, expected):
-    assert lattice.stride(ratio, 10) == expected
+@pytest.mark.parametrize("step", range(1, 11))
+def test_the_stride_is_ten_times_one_minus_the_overlap(step):
+    assert lattice.stride(1 - step / 10, 10) == step
+    assert lattice.stride(1 - step / 16, 16) == step
+
+
+@pytest.mark.parametrize("off", [1e-3, -1e-3, 1e-4, -1e-4])
+def test_a_thousandth_of_a_step_off_the_grid_is_refused(off):
+    with pytest.raises(StudyError, match=r"not on the grid of 0\.1 in \[0, 1\); nearest usable value: 0\.7$"):
+        lattice.stride(0.7 + off, 10)
 
 
 @pytest.mark.parametrize("ratio, nearest", [(0.25, "0.2|0.3"), (1.0, "0.9"), (-0.1, "0"), (0.97, "0.9"), (7.0, "0.9")])
@@ -54,6 +78,32 @@ def test_scans_of_a_stride_partition_the_lattice(raster):
     order = lattice.scan_order(raster.nodes, 3, rng(1))
     members = [np.flatnonzero(((raster.nodes - o) % 3 == 0).all(1)) for o in order]
     assert sorted(np.concatenate(members)) == list(range(len(raster.nodes)))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+def test_the_first_scan_is_the_centred_one_and_the_rest_are_shuffled(raster, step):
+    order = lattice.scan_order(raster.nodes, step, rng(1))
+    assert sorted(map(tuple, order.tolist())) == [(i, j) for i in range(step) for j in range(step)]
+    last = raster.nodes.max(0)
+    for first, end in zip(order[0], last, strict=True):
+        behind = end - (first + (end - first) // step * step)  # nodes beyond the scan's last row
+        assert 0 <= behind - first <= 1, "as many nodes before the scan as behind it, the odd one behind"
+    other = lattice.scan_order(raster.nodes, step, rng(2))
+    assert (other[0] == order[0]).all()
+    if step > 2:
+        assert (other != order).any() and (np.lexsort(order.T[::-1]) != np.arange(step**2)).any()
+
+
+def test_one_complete_scan_or_exactly_the_wanted_patterns(raster):
+    index, scans = lattice.select_scans(raster.nodes, 7, None, rng(3))
+    centred = lattice.scan_order(raster.nodes, 7, rng(3))[0]
+    assert ((raster.nodes[index] - centred) % 7 == 0).all() and not scans.any()
+    assert len(index) == np.prod((raster.nodes.max(0) - centred) // 7 + 1)
+    more, of = lattice.select_scans(raster.nodes, 7, 2 * len(index) + 5, rng(3))
+    assert len(more) == 2 * len(index) + 5 and (more[: len(index)] == index).all()
+    last = more[of == of.max()]
+    whole = np.flatnonzero(((raster.nodes - raster.nodes[last[0]]) % 7 == 0).all(1))
+    assert len(last) < len(whole) and (last == whole[: len(last)]).all(), "the last scan is cut in raster order"
 
 
 @pytest.mark.parametrize("step", [3, 8])

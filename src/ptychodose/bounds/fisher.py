@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, linalg
 from scipy.linalg import lapack
-from scipy.signal.windows import tukey
 
 from ptychodose.errors import StudyError
 from ptychodose.physics import simulate
@@ -160,8 +159,8 @@ def errors(
 def ring_signal(obj: NDArray[np.complexfloating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Frequencies (r,) of Nyquist and power (r,) per ring of an image (h, w): mean removed, window and rings as in
     `frc.ring_correlation`."""
-    spectrum = fft.fft2((obj - obj.mean()) * _window(obj.shape))
-    power = _ring_sums(spectrum.real**2 + spectrum.imag**2)
+    spectrum = fft.fft2((obj - obj.mean()) * frc.taper(obj.shape))
+    power = frc.ring_sums(spectrum.real**2 + spectrum.imag**2)
     return np.arange(len(power)) / (len(power) - 1), power
 
 
@@ -172,22 +171,9 @@ def ring_noise(cov: NDArray[np.float64], obj: NDArray[np.complexfloating]) -> ND
     complexes = cov[:k, :k] + cov[k:, k:] + 1j * (cov[k:, :k] - cov[:k, k:])
     s = (obj.reshape(-1, 1) * complexes * obj.reshape(1, -1).conj()).reshape(obj.shape * 2)
     s = s - s.mean((0, 1), keepdims=True)
-    s = (s - s.mean((2, 3), keepdims=True)) * np.multiply.outer(_window(obj.shape), _window(obj.shape))
+    s = (s - s.mean((2, 3), keepdims=True)) * np.multiply.outer(frc.taper(obj.shape), frc.taper(obj.shape))
     both_sides = fft.ifft2(fft.fft2(s, axes=(0, 1)), axes=(2, 3)) * k
-    return _ring_sums(np.einsum("ijij->ij", both_sides).real)
-
-
-def _window(shape: tuple[int, ...]) -> NDArray[np.float64]:
-    return np.outer(*(tukey(length, frc.TAPER) for length in shape))
-
-
-def _ring_sums(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums of (h, w) over the rings of `frc.ring_correlation`."""
-    radius = np.hypot(*np.meshgrid(*(2 * fft.fftfreq(n) for n in power.shape), indexing="ij"))
-    rings = min(power.shape) // 2
-    ring = np.rint(radius * rings).astype(int)
-    inside = ring <= rings
-    return np.bincount(ring[inside], power[inside], rings + 1).astype(np.float64)
+    return frc.ring_sums(np.einsum("ijij->ij", both_sides).real)
 
 
 def frc_with_truth(ssnr: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.signal.windows import tukey
 
 from ptychodose.bounds import fisher
 from ptychodose.bounds.fisher import Crop
@@ -95,11 +94,10 @@ def unwrapped_phase(obj: NDArray[np.complexfloating]) -> NDArray[np.float64]:
 
 def _autocovariance(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """Autocovariance (H, W) by periodic lag from the power spectrum averaged over rings one mode wide."""
-    window = np.outer(*(tukey(length, frc.TAPER) for length in image.shape))
+    window = frc.taper(image.shape)
     spectrum = fft.fft2((image - image.mean()) * window)
     power = (spectrum.real**2 + spectrum.imag**2) / (window**2).sum()
-    radius = np.hypot(*np.meshgrid(*map(fft.fftfreq, image.shape), indexing="ij"))
-    ring = np.rint(radius * min(image.shape)).astype(int)
+    ring = frc.ring_numbers(image.shape, min(image.shape))
     mean = np.bincount(ring.ravel(), power.ravel()) / np.maximum(np.bincount(ring.ravel()), 1)
     return fft.ifft2(np.maximum(mean, WHITE)[ring]).real
 

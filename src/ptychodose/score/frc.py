@@ -26,26 +26,37 @@ class Curve:
     pixels: NDArray[np.float64]
 
 
+def taper(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The Tukey window (h, w) that keeps an image's edges out of its spectrum."""
+    return np.outer(*(tukey(length, TAPER) for length in shape))
+
+
+def ring_numbers(shape: tuple[int, ...], scale: int) -> NDArray[np.int64]:
+    """Ring of every Fourier pixel (h, w), corner layout: |frequency| in cycles per pixel times `scale`, rounded."""
+    radius = np.hypot(fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1])[None, :])
+    return np.rint(radius * scale).astype(np.int64)
+
+
+def ring_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums (r,) of Fourier values (h, w) over the rings up to Nyquist, r = min(h, w) // 2 + 1; corners are left out."""
+    rings = min(values.shape) // 2
+    ring = ring_numbers(values.shape, 2 * rings)
+    inside = ring <= rings
+    return np.bincount(ring[inside], values[inside], rings + 1).astype(np.float64)
+
+
 def ring_correlation(a: NDArray[np.complexfloating], b: NDArray[np.complexfloating]) -> Curve:
     """FRC of two complex images (h, w): Re sum A B* / sqrt(sum |A|^2 sum |B|^2) per ring (Saxton & Baumeister,
     J. Microsc. 127, 127 (1982)), after removing the mean and a Tukey window; NaN where a ring is empty."""
-    window = np.outer(*(tukey(n, TAPER) for n in a.shape))
+    window = taper(a.shape)
     spectra = [fft.fft2((image - image.mean()) * window) for image in (a, b)]
-    radius = np.hypot(fft.fftfreq(a.shape[0])[:, None], fft.fftfreq(a.shape[1])[None, :]) * 2
-    rings = min(a.shape) // 2
-    ring = np.rint(radius * rings).astype(int)
-    inside = ring <= rings
-
-    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(ring[inside], values[inside], rings + 1).astype(np.float64)
-
-    power = total(np.abs(spectra[0]) ** 2) * total(np.abs(spectra[1]) ** 2)
-    cross = total((spectra[0] * spectra[1].conj()).real)
+    power = ring_sums(np.abs(spectra[0]) ** 2) * ring_sums(np.abs(spectra[1]) ** 2)
+    cross = ring_sums((spectra[0] * spectra[1].conj()).real)
     # A tiny or constant image leaves rounding noise: no signal, no correlation.
     floor = 1e-20 * max(float(power.max()), 1e-300)
     correlation = np.where(power > floor, cross / np.sqrt(np.where(power > floor, power, 1)), np.nan)
-    independent = total(np.ones(a.shape)) * float((window**2).mean())  # a tapered image has fewer
-    return Curve(np.arange(rings + 1) / rings, correlation, independent)
+    independent = ring_sums(np.ones(a.shape)) * float((window**2).mean())  # a tapered image has fewer
+    return Curve(np.arange(len(power)) / (len(power) - 1), correlation, independent)
 
 
 def bit_threshold(pixels: NDArray[np.float64], snr: float) -> NDArray[np.float64]:
