@@ -1,0 +1,334 @@
+"""Break one line of the code at a time and see whether a test notices: `python tests/mutations.py [--only WORDS]`.
+
+Constants, selection rules and reported numbers are what a test of behaviour overlooks most easily. A SURVIVED line
+names a change that no named test sees: give it a test whose value does not come from the code (a published constant, a
+brute force, a count by hand).
+"""
+
+import argparse
+import contextlib
+import importlib
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LARGE = ("torch", "scipy.signal", "scipy.optimize", "skimage.metrics", "skimage.registration", "h5py", "yaml", "tqdm")
+
+# A line without indent names a file under src/ and the tests that should notice; then `old => new`, \n for a new line.
+MUTATIONS = r"""
+ptychodose/physics/lattice.py | constants scan
+    jitter = rng.uniform(-pitch / 2, pitch / 2, => jitter = 0 * rng.uniform(-pitch / 2, pitch / 2,
+    jitter = rng.uniform(-pitch / 2, pitch / 2, => jitter = rng.uniform(-pitch / 4, pitch / 4,
+    abs(exact - nearest) > 1e-6 => abs(exact - nearest) > 0.3
+    (high - low - (size + 1)) / 2 => (high - low - (size - 1)) / 2
+    centred = (nodes.max(0) % step) // 2 => centred = 0 * (nodes.max(0) % step)
+    np.concatenate([centred[None], rest[ => np.concatenate([rest[:1], centred[None], rest[
+    else members[: wanted - total] => else members
+ptychodose/physics/overlap.py | constants measures
+    fraction: float = 0.9 => fraction: float = 0.8
+    .query(unique, k=reach + 1) => .query(unique, k=reach + 2)
+    unique = np.unique(positions, axis=0) => unique = positions
+    return counts / (patterns * step**2) => return counts / (patterns * step)
+    return size**2 / step**2 => return 2 * size**2 / step**2
+ptychodose/physics/noise.py | constants noise
+    zlib.crc32(which.encode()) => len(which)
+    return rng.poisson(rate).astype => return np.rint(rate).astype
+    rng.binomial(counts.astype(np.int64), keep) => np.rint(counts * keep)
+    (STREAMS.index(name), number) => (STREAMS.index(name), 0)
+ptychodose/physics/forward.py | constants forward
+    FLOOR = 0.05 => FLOOR = 0.5
+    LIT = 0.02 => LIT = 0.2
+    DARK = 1e-3 => DARK = 1e-1
+    / patterns.mask.sum() => / patterns.mask.numel()
+    return (each * patterns.mask).sum( => return each.sum(
+    ratio = ratio * patterns.mask => ratio = ratio * 1
+    (patterns.background + FLOOR) => FLOOR
+    (far_field(canvas, patterns))) + patterns.background => (far_field(canvas, patterns)))
+ptychodose/scans/scan.py | constants one_scan
+    [unique].astype(np.int64) * self.mask => [unique].astype(np.int64)
+    self.dose * share, self.background * share => self.dose * share, self.background
+    self.dose * share, self.background * share => self.dose, self.background * share
+    np.float32(share**0.5) => np.float32(share)
+    - self.background[self.mask].sum()) => - self.background.sum())
+    float(self.detected_share[self.mask].sum()) => float(self.detected_share.sum())
+    flat = self.detected_share * self.incident * self.level**2 => flat = self.detected_share * self.incident
+    (signal * weight)[mask].sum() => (signal * weight).sum()
+    self._of(counts - kept, 1 - share) => self._of(kept, share)
+    overlap.photons_per_pixel(self.signal * len(self) => overlap.photons_per_pixel(self.incident * len(self)
+ptychodose/scans/trial.py | constants trial
+    return self.of("dense").thin(share, => return self.of("dense").thin(1.0,
+    noise.stream(noise_seed, "thinning")) => noise.stream(noise_seed, "thinning"))._of(self.of("dense").counts, 1.0)
+    len(self.views["sparse"].index) / len(self.views["dense"].index) => 1.0
+ptychodose/scans/groups.py | constants scan stitch sources
+    covered[group] = True => covered[group[0]] = True
+    [near[:, :1], np.take => [near[:, -1:], np.take
+    (near[:, :, None] != groups[:, None, :]).all(2) => (near[:, :, None] != groups[:, None, :]).any(2)
+    first = np.argsort(~foreign => first = np.argsort(foreign
+    centroids = positions[groups].mean(1) => centroids = positions[groups[:, 0]]
+    np.argsort(rng.random(( => np.argsort(0 * rng.random((
+ptychodose/scans/views.py | constants views
+    overlap.between_images(mine, neighbours - 1, diameter) => overlap.between_images(mine, neighbours, diameter)
+    nbar / (scan.pixel_m * 1e6) ** 2 => nbar / (scan.pixel_m * 1e6)
+    "overlap_ratio": 1 - width / diameter => "overlap_ratio": 1 - step / diameter
+    overlap.sampling_ratio(scan.size, width) => overlap.sampling_ratio(scan.size, step)
+    scan.incident / width**2 => scan.incident / width
+    total += n * value => total += value
+ptychodose/scans/acquisition.py | constants simulate
+    (scan.expected(obj, part), rng) * scan.mask => (scan.expected(obj, part), rng)
+    f"jitter/{split}" => "jitter/train"
+    / settings.nodes_per_diameter => / (settings.nodes_per_diameter + 1)
+ptychodose/networks/own_scan.py | constants sources
+    > np.quantile(positions[:, 0], 1 - settings.heldout) => > np.quantile(positions[:, 0], settings.heldout)
+    strip = positions[:, 0] > => strip = positions[:, 0] + 30 * (positions[:, 1] > 60) >
+    self._batch(self.judge, part, 1.0, None) => self._batch(self.learn, part, 1.0, None)
+    allowed = np.flatnonzero(inside) => allowed = np.arange(len(inside))
+    shares[: groups.shape[1]] = 1 - thinning => shares[: groups.shape[1]] = 1
+ptychodose/networks/losses.py | constants sources
+    torch.nn.functional.pad(canvas - level => torch.nn.functional.pad(canvas
+    aligned = canvas * (product / => aligned = canvas * (product.conj() /
+    return 0.5 * torch.log( => return torch.log(
+ptychodose/networks/fitting.py | constants
+    STEP_WEIGHT = 0.8 => STEP_WEIGHT = 0.5
+    .flip(0) => 
+    CLIP = 0.5 => CLIP = 5.0
+    self.stale = 0 if loss < self.best => self.stale = 0 if loss > self.best
+    self.recent.append(float(losses[-1] => self.recent.append(float(losses[0]
+ptychodose/networks/training.py | constants training
+    JUDGED_STEPS = 3 => JUDGED_STEPS = 1
+    max(1, steps / 10) => max(1, steps / 2)
+    * 0.5 * (1 + math.cos(math.pi * step / steps)) => 
+    max(1, settings.patterns_per_batch // source.size) => settings.patterns_per_batch
+    float(judge(canvas)) * len(batch.corners) => float(judge(canvas))
+ptychodose/networks/unrolled.py | constants training
+    * batch.level**2 * batch.efficiency => * batch.level**2
+    * batch.level**2 * batch.efficiency => * batch.efficiency
+    batch.level * 0.5 * torch.rsqrt => batch.level * torch.rsqrt
+ptychodose/networks/features.py | constants
+    torch.asinh(plane) if squash else plane => plane
+    portable.log10(lit + 1e-3) + 1.5 => portable.log10(lit + 1e-3)
+ptychodose/networks/procedural_scans.py | constants sources
+    noise.draw_counts(rate, rng) * scan.mask => noise.draw_counts(rate, rng)
+    (rate - scan.background).mean(0), scan.background, => rate.mean(0), scan.background,
+ptychodose/networks/stitch.py | constants stitch
+    SWEEPS = 4 => SWEEPS = 0
+    final.add(corner, piece * weight * phase, weight) => final.add(corner, piece * weight * phase, 1 + 0 * weight)
+    final.add(corner, piece * weight * phase, weight) => final.add(corner, piece * phase, 1 + 0 * weight)
+ptychodose/networks/predict.py | constants stitch
+    weights.append(lit[:height, :width].cpu().numpy()) => weights.append(1 + 0 * lit[:height, :width].cpu().numpy())
+    fill=scan.level) => fill=1.0)
+    padded[y : y + height, x : x + width] => padded[y + 1 : y + 1 + height, x : x + width]
+ptychodose/iterative/poisson_map.py | constants map_choice poisson_map
+    \nSTEP = 0.5 => \nSTEP = 0.25
+    EVERY = 5 => EVERY = 10
+    STALE = 2 => STALE = 1
+    PROGRESS = 1e-5 => PROGRESS = 1e-2
+    math.sqrt(problem.photons * problem.efficiency) * problem.level => math.sqrt(problem.efficiency) * problem.level
+    math.sqrt(problem.photons * problem.efficiency) * problem.level => math.sqrt(problem.photons) * problem.level
+    math.sqrt(problem.photons * problem.efficiency) * problem.level => math.sqrt(problem.photons * problem.efficiency)
+    share = 1 - settings.heldout => share = settings.heldout
+    math.sqrt((1 - share) / share) => math.sqrt(share / (1 - share))
+    best = max(k for k, watch => best = min(k for k, watch
+    excess.mean() <= excess.std() / math.sqrt(len(excess)) => excess.mean() <= 0
+    excess.mean() <= excess.std() / math.sqrt(len(excess)) => excess.mean() <= excess.std()
+    for direction in (1, -1): => for direction in (1,):
+    while abs(best) < settings.weight_moves: => while abs(best) < 1:
+    if found[best + direction].best >= found[best].best: => if found[best + direction].best <= found[best].best:
+    (problem.probe / share**0.5).numpy() => problem.probe.numpy()
+ptychodose/iterative/priors.py | constants priors
+    "mixed": (0.5, 0.3) => "mixed": (0.5, 0.5)
+    "mixed": (0.5, 0.3) => "mixed": (0.4, 0.3)
+    SECOND = (1.0, 1.0), (1.0, 1.0, 2.0) => SECOND = (1.0, 1.0), (1.0, 1.0, 1.0)
+ptychodose/iterative/problem.py | constants poisson_map
+    0.1 * self.lit.max()].median() => 0.1 * self.lit.max()].max()
+    self.level, self.efficiency = scan.level, scan.efficiency => self.level, self.efficiency = scan.level, 1.0
+ptychodose/refine/hybrid.py | constants hybrid
+    problem.lit.max()) * problem.efficiency) => problem.lit.max()))
+    return 0.5 * torch.rsqrt( => return torch.rsqrt(
+    torch.full((steps,), -1.5) => torch.full((steps,), 0.0)
+ptychodose/refine/hybrid_bundle.py | hybrid
+    or sha256_file(Path(path)) != sha256 => 
+ptychodose/score/align.py | constants metrics
+    REGISTRATIONS = 3 => REGISTRATIONS = 1
+    MAX_SHIFT = 4.0 => MAX_SHIFT = 1.0
+    MAX_SHIFT = 4.0 => MAX_SHIFT = 40.0
+    return new if misfit(new.image, truth) < misfit(old.image, truth) - 1e-9 else old => return new
+    start = _better(start, _ramped(start, target), target) => start = start
+ptychodose/score/frc.py | constants metrics
+    FIRST_RING = 2 => FIRST_RING = 1
+    TAPER = 0.3 => TAPER = 0.2
+    "0.5": 0.5, => "0.5": 0.3,
+    0.5,\n        "half_bit": bit_threshold(curve.pixels, 0.2071 => 0.5,\n        "half_bit": bit_threshold(curve.pixels, 1
+    7,\n        "half_bit": bit_threshold(curve.pixels, 0.2071 => 7,\n        "half_bit": bit_threshold(curve.pixels, 1
+    snr + (2 * np.sqrt(snr) + 1) * root => snr + 2 * np.sqrt(snr) * root
+    "1/7": 1 / 7, => "1/7": 1 / 5,
+    * float((window**2).mean()) => 
+    np.rint(radius * scale) => np.floor(radius * scale)
+    pixel_m * 1e9 / frequency => pixel_m * 1e9 / 2 / frequency
+    [FIRST_RING:]).mean() => ).mean()
+ptychodose/score/metrics.py | constants metrics
+    span = float(np.ptp(truth)) or 1.0 => span = float(np.ptp(image)) or 1.0
+    offset = np.angle(difference.mean()) => offset = np.angle(difference).mean()
+    difference = difference / np.abs(difference) => difference = 1 * difference
+    np.maximum(rate, 1e-12) => np.maximum(rate, 1e-2)
+    return float(2 * (lam - k => return float((lam - k
+ptychodose/score/region.py | constants metrics
+    np.concatenate(list(used)) => np.empty(0, int)
+    low = np.max([ => low = np.min([
+    high = np.min([ => high = np.max([
+    margin = scan.diameter / 2 => margin = 0
+    (obj, index[part])[:, scan.mask], scan.read(index[part])[:, scan.mask] => (obj, index[part]), scan.read(index[part])
+    * len(rate)) => )
+ptychodose/score/scoring.py | constants metrics
+    best["frc"]["0.5"]["first"] => best["frc"]["0.5"]["last"]
+ptychodose/bounds/fisher.py | constants fisher
+    weight = mask / np.maximum( => weight = 1 / np.maximum(
+    .sum(0) + background => .sum(0)
+    return (ssnr / 2) / (1 + ssnr / 2) => return ssnr / (1 + ssnr)
+ptychodose/bounds/limits.py | constants limits
+    KNOWN = 0.01 => KNOWN = 0.1
+    DIM = 1e-3 => DIM = 1e-1
+    WHITE = 1e-8 => WHITE = 1e-3
+    index[part]) - scan.background)[:, scan.mask] => index[part]))[:, scan.mask]
+ptychodose/bounds/lines.py | constants limits
+    -1]:\n        return None\n    return float( => -1]:\n        pass\n    return float(
+    -1]:\n        return None\n    logs => -1]:\n        pass\n    logs
+ptychodose/compare/answer.py | answer
+    lost = arm != "flat" and row["nrmse"] >= => lost = row["nrmse"] >=
+    row["nrmse"] >= headline["flat"]["nrmse"] => row["nrmse"] > headline["flat"]["nrmse"]
+    row["nrmse"] >= headline["flat"]["nrmse"] => row["nrmse"] <= headline["flat"]["nrmse"]
+    for kind in ("bayes", "crb") => for kind in ("crb", "bayes")
+    ["nrmse"] / headline["baseline"]["nrmse"] => ["nrmse"] * headline["baseline"]["nrmse"]
+    _text(at_dose(ratio, dose, "dense_over_baseline"), 2) => _text(measured, 2)
+    {row['frc50']:21.2f} => {row['phase_ssim']:21.2f}
+ptychodose/formats/bundle.py | bundle
+    if sha256 is not None and sha256_file(path) != sha256: => if sha256 is not None and not sha256_file(path):
+    is_whole(meta.get("schema"), SCHEMA, SCHEMA) => True
+ptychodose/study/manifest.py | manifest
+    if sha256_file(Path(name)) != recorded[name]: => if not sha256_file(Path(name)):
+    if name not in recorded: => if name is None:
+    | set(inside)) => )
+ptychodose/reconstruct/arms.py | constants arms
+    few = trial.thinned(share, params.seed_of("noise")) => few = trial.of("dense")
+    rng = noise.stream(params.seed, "solver", name) => rng = noise.stream(params.seed, "solver")
+reconstruct_map.py | constants
+    frc.ring_correlation(*objects) => frc.ring_correlation(objects[0], objects[0])
+    noise.stream(study.seed, "solver", name) for => noise.stream(study.seed, "solver") for
+    .split(0.5, rng) => .split(0.9, rng)
+    cases["map_thinned"] = trial.thinned(share, study.seed_of("noise")) => cases["map_thinned"] = trial.of("dense")
+reconstruct.py | constants pipeline
+    write_stage_manifest("reconstruct", => write_stage_manifest("compare",
+overlap.py | constants pipeline
+    noise.stream(study.seed, "views", name) => noise.stream(study.seed, "views")
+    if split == "train" else None => if split == "test" else None
+    "overlap",\n        inputs => "views",\n        inputs
+generate.py | constants pipeline
+    f"noise/{split}" => "noise/train"
+    "generate",\n        inputs => "simulate",\n        inputs
+compare.py | constants pipeline
+    predict.by_object(truth) => predict.by_object(np.ones_like(truth))
+    "reconstruct_map", "reconstruct", "limit"], "compare" => "reconstruct_map", "reconstruct"], "compare"
+    used = [view.index for view in trial.views.values()] => used = [next(iter(trial.views.values())).index]
+"""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`old` becomes `new` in a file under src/; `tests` are the files expected to notice."""
+
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.old!r} => {self.new!r}"
+
+
+def mutations() -> list[Mutation]:
+    """The table, read."""
+    made, file, tests = [], "", ()
+    for line in MUTATIONS.strip().splitlines():
+        if line.startswith("    "):
+            old, new = (part.replace("\\n", "\n") for part in line[4:].split(" =>", 1))
+            made.append(Mutation(file, old, new.removeprefix(" "), tests))
+        else:
+            file, names = line.split(" | ")
+            tests = tuple(f"tests/test_{name}.py" for name in names.split())
+    return made
+
+
+def copy_tree(folder: Path) -> None:
+    """What git tracks or would, and the environment."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True)
+    for name in listed.stdout.decode().splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+
+
+def passes(folder: Path, tests: tuple[str, ...]) -> bool:
+    """Whether the fast tests pass in a copy: in a process of their own, which finds the large libraries loaded."""
+    child = multiprocessing.get_context("fork").Process(target=_test, args=(folder, tests))
+    child.start()
+    child.join()
+    if child.exitcode not in (0, 1, 2):  # 1: a test failed, 2: the mutated file cannot even be imported
+        raise SystemExit(f"pytest ended with {child.exitcode}; run it by hand on {' '.join(tests)}")
+    return child.exitcode == 0
+
+
+def _test(folder: Path, tests: tuple[str, ...]) -> None:
+    os.chdir(folder)
+    options = ["-x", "-q", "-m", "not slow and not soak", "-p", "no:cacheprovider"]
+    with open(os.devnull, "w", encoding="utf-8") as nothing, contextlib.redirect_stdout(nothing):
+        code = pytest.main([*options, *(name for name in tests if (folder / name).is_file())])
+    os._exit(code)
+
+
+def survives(folder: Path, mutation: Mutation) -> bool:
+    """Whether no test notices; the file is restored."""
+    path = folder / "src" / mutation.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        raise SystemExit(f"{mutation}: occurs {text.count(mutation.old)} times, not once; repair the table")
+    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        return passes(folder, mutation.tests)
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def main() -> int:
+    """Run all, or those whose line holds the words after --only; the exit status is 1 when one survived."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", metavar="WORDS", help="only mutations whose line holds these words")
+    wanted = parser.parse_args().only
+    chosen = [mutation for mutation in mutations() if wanted in str(mutation)]
+    survivors = []
+    sys.dont_write_bytecode = True  # a mutated file may be as old and as long as the one it replaces
+    for library in LARGE:
+        importlib.import_module(library)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_tree(folder)
+        tests = tuple(sorted({test for mutation in chosen for test in mutation.tests}))
+        if not passes(folder, tests):
+            raise SystemExit("the tests fail without any mutation; repair them first")
+        for mutation in chosen:
+            alive = survives(folder, mutation)
+            survivors += [mutation] * alive
+            print("SURVIVED" if alive else "KILLED  ", mutation, flush=True)
+    print(f"{len(chosen)} mutations, {len(survivors)} survived", *survivors, sep="\n  ")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
