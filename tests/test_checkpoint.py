@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from closure import closure
 from ptychodose.networks import training
 from ptychodose.refine import hybrid_training
 from ptychodose.study import checkpoint
 from ptychodose.study.checkpoint import Checkpoint
-from sandbox import Study, environment
+from sandbox import ROOT, Study, environment
 from scenes import own, procedural, scene, tiny
 from test_hybrid import QUICK, TINY
 
@@ -126,6 +127,14 @@ def test_only_equal_work_takes_it_up(tmp_path):
     kept = Checkpoint("s", others[0], 0)
     Checkpoint("s", first, 0).path.rename(kept.path)
     assert kept.load() is None, "its name is not all that is compared"
+
+
+@pytest.mark.parametrize("name", ["train", "train_hybrid"])
+def test_the_code_in_the_key_is_all_that_the_stage_imports(name):
+    program = f"import {name} as stage; print(*stage.checkpoint.loaded_code(stage.ROOT / 'src'))"
+    source = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", program], env=source, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == closure(ROOT / f"src/{name}.py") | {"src/ptychodose/__init__.py"}
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a zip", None])

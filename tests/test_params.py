@@ -59,6 +59,12 @@ def nested(section, key, value):
         (lambda d: d.update(dose=float("nan")), ["dose", "finite"]),
         (lambda d: d.update(dose=True), ["dose", "finite"]),
         (lambda d: d.update(seed=1.5), ["seed", "whole"]),
+        (lambda d: d.update(seed=True), ["seed", "True", "whole"]),
+        (lambda d: d.update(seed=2**63), ["seed", "[0, 9.22337e+18]"]),
+        (nested("limit", "crop", 73), ["limit.crop", "73", "[16, 72]"]),
+        (nested("limit", "crop", 15), ["limit.crop", "15", "[16, 72]"]),
+        (nested("train", "portable", 1), ["train.portable", "true or false"]),
+        (nested("generate", "mask", ""), ["generate.mask", "text"]),
         (nested("generate", "base", 7), ["generate.base", "text"]),
         (lambda d: d.update(generate=[1]), ["generate", "section"]),
         (nested("train_dense", "view", "densse"), ["train_dense.view", "'dense'"]),
@@ -81,6 +87,13 @@ def test_files_that_are_not_parameters(tmp_path, text):
         params.load(path)
     with pytest.raises(StudyError, match="not found"):
         params.load(tmp_path / "absent.yaml")
+
+
+def test_whole_numbers_keep_every_digit_and_may_be_written_as_floats(edited):
+    assert edited(lambda d: d.update(seed=2**63 - 1)).seed == 2**63 - 1
+    for spelling in (1000.0, "1e3"):
+        found = edited(nested("train", "objects", spelling)).train.objects
+        assert found == 1000 and isinstance(found, int)
 
 
 def test_seeds_follow_the_root_unless_set(edited):

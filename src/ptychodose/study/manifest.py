@@ -8,7 +8,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +55,19 @@ def _add_content(digest: Any, suffix: str, file: Any) -> None:
             digest.update(block)
 
 
-def _add_hdf5(digest: Any, group: h5py.Group) -> None:
-    """Depth first, sorted; datasets are read in slabs along their first axis."""
-    for name in sorted(group.attrs):
-        _add_array(digest, f"{group.name}@{name}", np.asarray(group.attrs[name]))
-    for name in sorted(group):
-        item = group.get(name)
-        if isinstance(item, h5py.Group):
-            _add_hdf5(digest, item)
-            continue
-        for attribute in sorted(item.attrs):
-            _add_array(digest, f"{item.name}@{attribute}", np.asarray(item.attrs[attribute]))
-        digest.update(f"{group.name}/{name}:{item.dtype.str}:{item.shape}\0".encode())
-        slab = max(1, 2**24 // max(1, int(np.prod(item.shape[1:])) * item.dtype.itemsize)) if item.shape else 1
-        for start in range(0, item.shape[0] if item.shape else 1, slab):
-            digest.update(np.ascontiguousarray(item[start : start + slab] if item.shape else item[()]).tobytes())
+def _add_hdf5(digest: Any, item: Any, label: str = "") -> None:
+    """A group depth first and sorted; a dataset under its `label`, in slabs along its first axis."""
+    for name in sorted(item.attrs):
+        _add_array(digest, f"{item.name}@{name}", np.asarray(item.attrs[name]))
+    if isinstance(item, h5py.Group):
+        for name in sorted(item):
+            _add_hdf5(digest, item.get(name), f"{item.name}/{name}")
+        return
+    digest.update(f"{label}:{item.dtype.str}:{item.shape}\0".encode())
+    shape = item.shape or ()
+    slab = max(1, 2**24 // max(1, int(np.prod(shape[1:])) * item.dtype.itemsize))
+    for part in [slice(start, start + slab) for start in range(0, shape[0], slab)] if shape else [()]:
+        digest.update(np.ascontiguousarray(item[part]).tobytes())
 
 
 def _add_array(digest: Any, name: str, values: np.ndarray) -> None:
@@ -91,8 +89,11 @@ def entry(path: Path) -> dict[str, object]:
 
 def entries(paths: Iterable[Path]) -> list[dict[str, object]]:
     """Entries of files, folders expanded, sorted by path."""
-    files = [f for p in paths for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()]
-    return [entry(path) for path in sorted(files)]
+    return [entry(path) for path in _files(*paths)]
+
+
+def _files(*paths: Path) -> list[Path]:
+    return sorted(f for p in paths for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file())
 
 
 def environment() -> dict[str, object]:
@@ -109,13 +110,6 @@ def environment() -> dict[str, object]:
     }
 
 
-def plain(value: Any) -> Any:
-    """Parameters as JSON: dataclasses become mappings."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return {key: plain(item) for key, item in value.items()} if isinstance(value, Mapping) else value
-
-
 def write_stage_manifest(
     stage: str,
     inputs: Iterable[Path],
@@ -125,12 +119,12 @@ def write_stage_manifest(
 ) -> Path:
     """Write data/manifests/<stage>.json: inputs, outputs (folders expanded), parameters, for training also the
     environment. Written last, so it is the stage's record of completion."""
-    document = {
+    document: dict[str, object] = {
         "schema": SCHEMA,
         "stage": stage,
         "inputs": entries(inputs),
         "outputs": entries(outputs),
-        "parameters": plain(parameters),
+        "parameters": json.loads(json.dumps(parameters, default=asdict)),
     }
     if environment is not None:
         document["environment"] = dict(environment)
@@ -153,12 +147,10 @@ def read(path: Path) -> dict[str, Any]:
 
 def check_inputs(stage: str, paths: Iterable[Path]) -> None:
     """Fail unless every path (folders expanded) is, byte for byte, what `stage` recorded as its output."""
-    document = read(FOLDER / f"{stage}.json")
-    recorded = {row["path"]: row["sha256"] for row in document["outputs"]}
+    recorded = {row["path"]: row["sha256"] for row in read(FOLDER / f"{stage}.json")["outputs"]}
     for path in paths:
-        files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
-        inside = [name for name in recorded if name == path.as_posix() or name.startswith(f"{path.as_posix()}/")]
-        for name in sorted({f.as_posix() for f in files} | set(inside)):
+        names = {f.as_posix() for f in _files(path)} | {name for name in recorded if Path(name).is_relative_to(path)}
+        for name in sorted(names or {path.as_posix()}):
             if name not in recorded:
                 raise StudyError(f"{name}: not recorded by stage {stage}; remove it or run `dvc repro -f {stage}`")
             if not Path(name).is_file():

@@ -9,6 +9,12 @@ SCHEMA = 1
 MAX_ROWS = 100_000
 
 
+def demand(good: bool, complaint: str) -> None:
+    """ValueError with `complaint` unless `good`."""
+    if not good:
+        raise ValueError(complaint)
+
+
 def load(path: Path, joined: bool) -> dict[str, Any]:
     """The document at `path`: `joined` (rows by stage) or of the stage the file is named after.
 
@@ -16,32 +22,31 @@ def load(path: Path, joined: bool) -> dict[str, Any]:
     path, size and two SHA256. Rows and documents may say more than that.
     """
     document = parse_json(read_text(path, MAX_JSON))
-    if not isinstance(document, dict) or not is_whole(document.get("schema"), SCHEMA, SCHEMA):
-        raise ValueError("unknown schema")
+    demand(isinstance(document, dict) and is_whole(document.get("schema"), SCHEMA, SCHEMA), "unknown schema")
     if joined:
         stages = document.get("stages")
-        if not isinstance(stages, dict) or not all(isinstance(value, list) for value in stages.values()):
-            raise ValueError("no stages")
+        demand(isinstance(stages, dict) and all(isinstance(rows, list) for rows in stages.values()), "no stages")
         _check_rows([row for rows in stages.values() for row in rows])
     else:
-        if document.get("stage") != path.stem or not isinstance(document.get("parameters"), dict):
-            raise ValueError(f"no record of stage {path.stem}")
+        known = document.get("stage") == path.stem and isinstance(document.get("parameters"), dict)
+        demand(known, f"no record of stage {path.stem}")
         _check_rows(document.get("outputs"))
         _check_rows(document.get("inputs"), anywhere=True)
     return document
 
 
-def _check_rows(rows: object, anywhere: bool = False) -> None:
+def _check_rows(rows: Any, anywhere: bool = False) -> None:
     """ValueError unless these are entries of files; `anywhere`: a base of the user's may lie outside the study."""
-    if not isinstance(rows, list) or len(rows) > MAX_ROWS:
-        raise ValueError("no list of files")
+    demand(isinstance(rows, list) and len(rows) <= MAX_ROWS, "no list of files")
     for row in rows:
-        if not isinstance(row, dict):
-            raise ValueError(f"{quoted(row)} is no file")
-        path = row.get("path")
-        if not is_inside(path) and not (anywhere and isinstance(path, str) and path.isprintable() and path):
-            raise ValueError(f"{quoted(path)} is not a path inside the study")
-        if not is_whole(row.get("bytes"), 0, 2**62):
-            raise ValueError(f"bytes of {quoted(path)} are {quoted(row.get('bytes'))}")
-        if not is_sha256(row.get("sha256")) or not is_sha256(row.get("content_sha256")):
-            raise ValueError(f"{quoted(path)} has no SHA256")
+        demand(isinstance(row, dict), f"{quoted(row)} is no file")
+        check_file(row.get("path"), row.get("bytes"), (row.get("sha256"), row.get("content_sha256")), anywhere)
+
+
+def check_file(path: Any, size: object, digests: tuple[object, ...], anywhere: bool = False) -> None:
+    """ValueError unless a record names a file by a path inside the study (or `anywhere`), its size and SHA256."""
+    good = is_inside(path) or (anywhere and isinstance(path, str) and path.isprintable() and path != "")
+    demand(good, f"{quoted(path)} is not a path inside the study")
+    demand(is_whole(size, 0, 2**62), f"bytes of {quoted(path)} are {quoted(size)}, not a size")
+    for digest in digests:
+        demand(is_sha256(digest), f"{quoted(path)} has no SHA256 but {quoted(digest)}")

@@ -3,7 +3,7 @@
 import difflib
 import math
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -17,6 +17,7 @@ from ptychodose.study.settings import Params
 MAX_BYTES = 2**18  # of a YAML file: seconds to parse; dvc.lock has 50 kB
 LONGEST_NUMBER = 100  # characters; PyYAML takes quadratic time over long ones
 DEEPEST = 20
+KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text of one line"}
 # What PyYAML raises besides its own errors, over values like !!bool x, 2024-99-99 or 0b_
 DAMAGE = (OSError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
@@ -31,78 +32,56 @@ def read_section(cls: type, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise StudyError(f"{where}: expected a section of `key: value` lines, found {quoted(values)}")
     mark = ": " if where.endswith((".yaml", ".yml")) else "."  # file: section.key
-    hints = get_type_hints(cls)
-    names = [f.name for f in fields(cls)]
+    known, hints = {item.name: item for item in fields(cls)}, get_type_hints(cls)
     for key in values:
-        if key not in names:
-            raise StudyError(f"{where}: unknown key {quoted(key)}; {_suggest(one_line(key), names)}")
-    made = {}
-    for item in fields(cls):
-        if item.name in values:
-            made[item.name] = _convert(hints[item.name], values[item.name], f"{where}{mark}{item.name}", item.metadata)
-        elif item.default is MISSING:
-            raise StudyError(f"{where}{mark}{item.name}: missing; add it (see the committed params.yaml)")
-    return cls(**made)
+        if key not in known:
+            raise StudyError(f"{where}: unknown key {quoted(key)}; {_suggest(key, known)}")
+    for name, item in known.items():
+        if name not in values and item.default is MISSING:
+            raise StudyError(f"{where}{mark}{name}: missing; add it (see the committed params.yaml)")
+    return cls(**{n: _convert(hints[n], v, f"{where}{mark}{n}", known[n].metadata) for n, v in values.items()})
 
 
-def _suggest(key: str, names: Iterable[object]) -> str:
-    near = difflib.get_close_matches(key, [str(name) for name in names], n=1, cutoff=0.0)
-    return f"did you mean {near[0]!r}?" if near else "remove it"
+def _suggest(key: object, names: Iterable[object]) -> str:
+    (near,) = difflib.get_close_matches(one_line(key), [str(name) for name in names], n=1, cutoff=0.0)
+    return f"did you mean {near!r}?"
 
 
-def _convert(kind: Any, value: Any, where: str, metadata: Any) -> Any:
+def _convert(kind: Any, value: Any, where: str, metadata: Mapping[str, Any]) -> Any:
     if is_dataclass(kind):
         return read_section(kind, value, where)  # type: ignore[arg-type]
     if get_origin(kind) is types.UnionType:  # int | None
         if value is None:
             return None
         kind = get_args(kind)[0]
-    choices = metadata.get("choices", ())
+    choices = metadata.get("choices")
     if choices and value not in choices:
-        hint = _suggest(one_line(value), choices)
-        raise StudyError(f"{where}: {quoted(value)} is not one of {', '.join(map(str, choices))}; {hint}")
-    readers: dict[Any, Callable[[Any, str], Any]] = {int: _integer, float: _number, bool: _boolean, str: _text}
-    made = readers[kind](value, where)
-    if "bounds" in metadata:
-        _check_bounds(made, where, *metadata["bounds"])
+        names = ", ".join(map(str, choices))
+        raise StudyError(f"{where}: {quoted(value)} is not one of {names}; {_suggest(value, choices)}")
+    try:
+        made = _typed(kind, value)
+    except (TypeError, ValueError, OverflowError):
+        raise StudyError(f"{where}: {quoted(value)} is not {KINDS[kind]}") from None
+    low, high, above, below = metadata.get("bounds", (made, made, False, False))
+    if not low <= made <= high or (above and made == low) or (below and made == high):
+        span = f"{'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
+        raise StudyError(f"{where}: {made:g} is outside {span}")
     return made
 
 
-def _number(value: Any, where: str) -> float:
-    try:
-        number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if not math.isfinite(number):
-        raise StudyError(f"{where}: {quoted(value)} is not a finite number")
-    return number
-
-
-def _integer(value: Any, where: str) -> int:
-    number = _number(value, where)
-    if isinstance(value, int):
-        return value
-    if number != int(number):
-        raise StudyError(f"{where}: {quoted(value)} is not a whole number")
-    return int(number)
-
-
-def _boolean(value: Any, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise StudyError(f"{where}: {quoted(value)} is not true or false")
+def _typed(kind: type, value: Any) -> Any:
+    """`value` as one of KINDS; TypeError, ValueError or OverflowError where it is none."""
+    if kind is bool:
+        good = isinstance(value, bool)
+    elif kind is str:
+        good = isinstance(value, str) and value.isprintable() and 0 < len(value) <= 1000
+    else:
+        number = float(value)
+        good = math.isfinite(number) and not isinstance(value, bool) and (kind is float or number.is_integer())
+        value = value if isinstance(value, kind) else kind(number)
+    if not good:
+        raise ValueError
     return value
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 1000:
-        raise StudyError(f"{where}: {quoted(value)} is not a text of one line")
-    return value
-
-
-def _check_bounds(value: float, where: str, low: float, high: float, open_low: bool, open_high: bool) -> None:
-    if value < low or value > high or (open_low and value == low) or (open_high and value == high):
-        span = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
-        raise StudyError(f"{where}: {value:g} is outside {span}")
 
 
 class _Loader(yaml.SafeLoader):

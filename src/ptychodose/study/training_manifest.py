@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ptychodose.errors import StudyError
-from ptychodose.formats.untrusted import is_inside, is_sha256, is_whole, one_line, parse_json, quoted, read_text
+from ptychodose.formats.untrusted import is_whole, one_line, parse_json, quoted, read_text
+from ptychodose.study.manifest_form import check_file, demand
 
 MAX_BYTES, MAX_ROWS = 2**20, 1000
 LARGEST_GROUP = 1000  # of C, as in `settings`
@@ -20,18 +21,16 @@ def read_training_manifest(path: Path, remedy: str, arm: str | None = None) -> d
     """
     try:
         document = parse_json(read_text(path, MAX_BYTES))
-        if (
-            not isinstance(document, dict)
-            or not _is_list(document.get("jobs"))
-            or not _is_list(document.get("skipped"))
-        ):
-            raise ValueError("no lists of jobs and skipped arms")
+        lists = isinstance(document, dict) and all(_is_list(document.get(kind)) for kind in ("jobs", "skipped"))
+        demand(lists, "no lists of jobs and skipped arms")
+        for row in (*document["jobs"], *document["skipped"]):
+            name = row.get("arm")
+            good = isinstance(name, str) and name.isidentifier() and len(name) <= 100 and arm in (None, name)
+            demand(good, f"arm {quoted(name)} instead of {arm or 'a name'}")
         for job in document["jobs"]:
-            _check_job(job, arm)
+            _check_job(job)
         for row in document["skipped"]:
-            _check_arm(row, arm)
-            if not isinstance(row.get("reason"), str):
-                raise ValueError("an arm is skipped without a reason")
+            demand(isinstance(row.get("reason"), str), "an arm is skipped without a reason")
     except (OSError, ValueError) as error:
         reason = "not found" if isinstance(error, FileNotFoundError) else one_line(error)
         raise StudyError(f"{path}: missing or not a training manifest ({reason}); {remedy}") from None
@@ -47,23 +46,9 @@ def _is_list(value: object) -> bool:
     return isinstance(value, list) and len(value) <= MAX_ROWS and all(isinstance(row, dict) for row in value)
 
 
-def _check_arm(row: dict[str, Any], arm: str | None) -> None:
-    name = row.get("arm")
-    if not isinstance(name, str) or not name.isidentifier() or len(name) > 100 or arm not in (None, name):
-        raise ValueError(f"arm {quoted(name)} instead of {arm or 'a name'}")
-
-
-def _check_job(job: dict[str, Any], arm: str | None) -> None:
+def _check_job(job: dict[str, Any]) -> None:
     """ValueError unless what later readers take from a job is there and sane."""
-    _check_arm(job, arm)
-    if "C" in job and not is_whole(job["C"], 0, LARGEST_GROUP):
-        raise ValueError(f"C is {quoted(job['C'])}")
-    result = job.get("result")
-    if not isinstance(result, dict):
-        raise ValueError("a job without a result")
-    if not is_inside(result.get("bundle_path")):
-        raise ValueError(f"bundle_path {quoted(result.get('bundle_path'))} is not inside the repository")
-    if not is_sha256(result.get("bundle_sha256")):
-        raise ValueError(f"bundle_sha256 {quoted(result.get('bundle_sha256'))} is no SHA256")
-    if not is_whole(result.get("bundle_size_bytes"), 0, 2**40):
-        raise ValueError(f"bundle_size_bytes is {quoted(result.get('bundle_size_bytes'))}")
+    demand(is_whole(job.get("C", 0), 0, LARGEST_GROUP), f"C is {quoted(job.get('C'))}")
+    result: Any = job.get("result")
+    demand(isinstance(result, dict), "a job without a result")
+    check_file(result.get("bundle_path"), result.get("bundle_size_bytes"), (result.get("bundle_sha256"),))
