@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
-from typing import IO, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,7 +28,7 @@ def comparable(name: str) -> bool:
     return PurePath(name).suffix in READERS
 
 
-def disagreement(name: str, old: IO[bytes], new: IO[bytes]) -> str | None:
+def disagreement(name: str, old: bytes, new: bytes) -> str | None:
     """The first thing in which two files of one name differ by more than TOLERANCE; None when they agree."""
     read = READERS[PurePath(name).suffix]
     try:
@@ -54,10 +54,10 @@ def close(old: Any, new: Any) -> bool:
     return bool((np.abs(new - old) <= TOLERANCE * scale).all())
 
 
-def _hdf5(file: IO[bytes]) -> Values:
+def _hdf5(data: bytes) -> Values:
     """Groups, datasets and attributes of the file itself; links are not followed."""
     found: Values = {}
-    with h5py.File(file, "r") as opened:
+    with h5py.File(io.BytesIO(data), "r") as opened:
         names = ["/"]
         opened.visit(names.append)
         for name in names:
@@ -67,22 +67,22 @@ def _hdf5(file: IO[bytes]) -> Values:
     return found
 
 
-def _zip(file: IO[bytes]) -> Values:
+def _zip(data: bytes) -> Values:
     found: Values = {}
-    with zipfile.ZipFile(file) as opened:
+    with zipfile.ZipFile(io.BytesIO(data)) as opened:
         for name in opened.namelist():
-            data = opened.read(name)
-            inside = READERS[PurePath(name).suffix](io.BytesIO(data)) if comparable(name) else {"bytes": data}
+            member = opened.read(name)
+            inside = READERS[PurePath(name).suffix](member) if comparable(name) else {"bytes": member}
             found |= {f"{name}: {entry}": value for entry, value in inside.items()}
     return found
 
 
-def _json(file: IO[bytes]) -> Values:
+def _json(data: bytes) -> Values:
     """Numbers of one name form one array: the NRMSE of every arm, say, so that an error of 1e-9 is compared with those
     of the other arms. Digests, sizes and environments follow from the rest or are its causes; they are left out."""
     others: Values = {}
     numbers: dict[str, list[float]] = {}
-    for path, name, value in _leaves(json.load(file)):
+    for path, name, value in _leaves(json.loads(data)):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         others[path] = "number" if number else value
         if number:
@@ -102,9 +102,9 @@ def _leaves(value: Any, path: str = "", name: str = "") -> Iterator[tuple[str, s
         yield path, name, value
 
 
-def _csv(file: IO[bytes]) -> Values:
+def _csv(data: bytes) -> Values:
     """Columns by their header, as numbers (NaN for an empty cell) where all cells are; rows must be of one length."""
-    rows = csv.reader(io.StringIO(file.read().decode()))
+    rows = csv.reader(io.StringIO(data.decode()))
     return {f"column {name}": _numbers(cells) for name, *cells in zip(*rows, strict=True)}
 
 
@@ -115,6 +115,6 @@ def _numbers(cells: list[str]) -> list[float] | list[str]:
         return cells
 
 
-READERS: dict[str, Callable[[IO[bytes]], Values]] = {
+READERS: dict[str, Callable[[bytes], Values]] = {
     ".h5": _hdf5, ".cxi": _hdf5, ".zip": _zip, ".json": _json, ".csv": _csv,
 }  # fmt: skip
