@@ -112,6 +112,7 @@ def code_files(root: Path) -> list[str]:
     stages = load_yaml(root / "dvc.yaml")["stages"].values()
     outs = [out for stage in stages for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
     made = {name for out in outs for name in (out if isinstance(out, dict) else [out])}
+    made |= {Path(name).parent.as_posix() for name in made}  # a folder of outs is no more given than they are
     given = {dep for stage in stages for dep in stage["deps"] if "${" not in dep} - made
     names: set[str] = set()
     for name in given | {"dvc.yaml", load_yaml(root / "params.yaml")["generate"]["base"]}:
