@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -75,14 +75,18 @@ def _describe(runs: list[Run], files: Mapping[str, str]) -> ROCrate:
     crate = ROCrate(version=VERSION)
     _describe_root(crate)
     entities = {path: crate.add_file(path, path, properties=_file(path, sha256)) for path, sha256 in files.items()}
-    scripts = {path: entities[path] for path in sorted({run.script for run in runs})}
-    _retype(scripts.values(), "SoftwareSourceCode")
-    workflow = entities["dvc.yaml"]
-    _retype([workflow], "SoftwareSourceCode", "ComputationalWorkflow")
+    scripts, workflow = [entities[path] for path in sorted({run.script for run in runs})], entities["dvc.yaml"]
+    for entity in (*scripts, workflow):  # files that are also code; the library sets a type only when it makes one
+        more = ["ComputationalWorkflow"] if entity is workflow else []
+        entity.properties().update({"@type": ["File", "SoftwareSourceCode", *more], "name": entity.id})
     properties = {"name": "DVC", "url": "https://dvc.org", "identifier": "https://dvc.org"}
     workflow["programmingLanguage"] = crate.add(ComputerLanguage(crate, "https://dvc.org/", properties))
-    workflow["hasPart"] = list(scripts.values())
-    workflow["softwareRequirements"] = [_software(crate, name, version) for name, version in _locked_versions()]
+    workflow["hasPart"] = scripts
+    workflow["softwareRequirements"] = [
+        _add(crate, f"https://pypi.org/project/{name}/{version}/", "SoftwareApplication", name=name,
+             softwareVersion=version, url=f"https://pypi.org/project/{name}/{version}/")
+        for name, version in _locked_versions()
+    ]  # fmt: skip
     crate.mainEntity = workflow
     crate.root_dataset["mentions"] = _actions(crate, runs, entities)
     entities["README.md"]["about"] = crate.root_dataset
@@ -100,11 +104,8 @@ def _describe_root(crate: ROCrate) -> None:
     for key in ("title", "version", "license", "authors"):
         if not cited.get(key):
             raise StudyError(f"CITATION.cff: no {key}; add it")
-    root["name"] = cited["title"]
-    root["description"] = _project()["description"]
-    root["datePublished"] = _date(cited)
-    root["version"] = str(cited["version"])
-    root["keywords"] = list(cited.get("keywords", []))
+    root["name"], root["version"], root["datePublished"] = cited["title"], str(cited["version"]), _date(cited)
+    root["description"], root["keywords"] = _project()["description"], list(cited.get("keywords", []))
     root["author"] = [_author(crate, number, row) for number, row in enumerate(cited["authors"], 1)]
     licence, said = f"https://spdx.org/licenses/{cited['license']}", "Licence of all files: see LICENSE"
     root["license"] = _add(crate, licence, "CreativeWork", name=cited["license"], description=said)
@@ -127,21 +128,13 @@ def _date(cited: Mapping[str, Any]) -> str:
 def _author(crate: ROCrate, number: int, row: Mapping[str, Any]) -> Entity:
     """A person, or an entity of the citation file format, which has a name in one piece."""
     identifier = str(row.get("orcid") or row.get("website") or f"#author-{number}")
-    if "name" in row:
-        return _add(crate, identifier, "Organization", name=row["name"])
-    given, family = str(row.get("given-names", "")), str(row.get("family-names", ""))
-    return _add(crate, identifier, "Person", name=f"{given} {family}".strip(), givenName=given, familyName=family)
+    person = " ".join(str(row[key]) for key in ("given-names", "family-names") if key in row)
+    return _add(crate, identifier, "Organization" if "name" in row else "Person", name=row.get("name", person))
 
 
 def _file(path: str, sha256: str) -> dict[str, str]:
     kind = FORMATS.get(path) or FORMATS.get(Path(path).suffix, "text/plain")
     return {"contentSize": str(Path(path).stat().st_size), "sha256": sha256, "encodingFormat": kind}
-
-
-def _retype(entities: Any, *more: str) -> None:
-    """Files that are also code: the library sets a type only when it makes an entity."""
-    for entity in entities:
-        entity.properties().update({"@type": ["File", *more], "name": entity.id})
 
 
 def _actions(crate: ROCrate, runs: list[Run], entities: Mapping[str, Entity]) -> list[Entity]:
@@ -171,28 +164,12 @@ def _parameter(crate: ROCrate, name: str, value: Any) -> Entity:
     return _add(crate, f"#parameter/{quote(name)}={quote(text, safe='')}", "PropertyValue", name=name, value=kept)
 
 
-def _software(crate: ROCrate, name: str, version: str) -> Entity:
-    page = f"https://pypi.org/project/{name}/{version}/"
-    return _add(crate, page, "SoftwareApplication", name=name, softwareVersion=version, url=page)
-
-
 def _project() -> dict[str, Any]:
     return tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def _locked_versions() -> Iterator[tuple[str, str]]:
-    """Name and locked version of the libraries that pyproject.toml asks for; spellings of a name count as one
-    (packaging.python.org, name normalization)."""
-    lines = Path("requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = [line.removesuffix(" \\").split("==") for line in lines if line.count("==") == 1]
-    locked = {_normal(name): (name, version) for name, version in pins}
-    for requirement in _project()["dependencies"]:
-        name = re.split(r"[^\w.-]", requirement)[0]
-        if _normal(name) not in locked:
-            raise StudyError(f"requirements.lock: no version of {name}, which pyproject.toml asks for; lock it")
-        found, version = locked[_normal(name)]
-        yield found, version
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _locked_versions() -> list[tuple[str, str]]:
+    """Name and locked version of the libraries that pyproject.toml asks for."""
+    wanted = {re.split(r"[^\w.-]", requirement)[0] for requirement in _project()["dependencies"]}
+    pins = re.findall(r"^([\w.-]+)==([\w.+-]+)", Path("requirements.lock").read_text(encoding="utf-8"), re.M)
+    return [(name, version) for name, version in pins if name in wanted]

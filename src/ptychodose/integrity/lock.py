@@ -102,13 +102,3 @@ def names(data: bytes, md5: str) -> dict[str, str]:
 def written(found: dict[str, str]) -> bytes:
     """The bytes DVC 3 writes for a folder (dvc_data.hashfile.tree.Tree.as_bytes): sorted by name, default JSON."""
     return json.dumps([{"md5": found[name], "relpath": name} for name in sorted(found)], sort_keys=True).encode()
-
-
-def listing(path: str, md5: str) -> list[tuple[str, str]]:
-    """Names and MD5s of the files in a folder out, from the cache. Raises StudyError when unusable."""
-    try:
-        return list(names(cache_path(md5).read_bytes(), md5).items())
-    except (OSError, ValueError) as error:
-        raise StudyError(
-            f"{path}: DVC's listing of this folder is not usable ({str(error)[:80]}); run `dvc pull` or `dvc repro -f`"
-        ) from None

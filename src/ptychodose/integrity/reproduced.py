@@ -1,17 +1,16 @@
 """Which holds against another revision: bytes identical, content within tolerance, or different; and why."""
 
 import hashlib
-import io
 from collections import Counter
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 from ptychodose.errors import StudyError
 from ptychodose.integrity import lock, record, revision, values
-from ptychodose.integrity.places import digests
 from ptychodose.integrity.record import Row
 from ptychodose.study import manifest
 from ptychodose.study.params import load_yaml
@@ -70,11 +69,13 @@ def against(name: str) -> Comparison:
     commit = revision.commit(name)
     if commit is None:
         raise StudyError(f"{name}: git knows no such commit; `git log --oneline` and `git tag` list them")
-    if revision.content(commit, manifest.JOINED) is None:
-        raise StudyError(f"{name}: has no {manifest.JOINED}; name a commit with results")
-    (old, then), new, now = _records(commit, name), manifest.read(manifest.JOINED), load_yaml("dvc.lock")
+    old = _then(commit, manifest.JOINED, manifest.read)
+    if old is None:
+        raise StudyError(f"{name}: has no {manifest.JOINED} that this version can read; name a commit with results")
+    new = manifest.read(manifest.JOINED)
     before = {row.path: row for row in record.rows(old)}
     after = {row.path: row for row in record.rows(new)}
+    then, now = _then(commit, Path("dvc.lock"), load_yaml) or {}, load_yaml("dvc.lock")
     held = _held(then)
     files = [
         _verdict(path, before.get(path), after.get(path), commit, held.get(path)) for path in sorted(before | after)
@@ -83,20 +84,14 @@ def against(name: str) -> Comparison:
     return Comparison(name, commit, files, [] if alike else revision.causes(old, new, then, now))
 
 
-def _records(commit: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """manifest.json and dvc.lock of a commit, checked like those of today. A dvc.lock that is not there or not readable
-    explains nothing: it is empty."""
-    with TemporaryDirectory(prefix="ptychodose-") as folder:
-        joined, locked = Path(folder, manifest.JOINED), Path(folder, "dvc.lock")
-        for path in (joined, locked):
-            path.write_bytes(revision.content(commit, path.name) or b"")
-        try:
-            document = manifest.read(joined)
-        except StudyError:
-            raise StudyError(f"{name}: its {manifest.JOINED} is not readable by this version") from None
-        with suppress(StudyError):
-            return document, load_yaml(locked)
-    return document, {}
+def _then(commit: str, path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
+    """A record as a commit has it, checked like the one of today; None when it is not there or not readable."""
+    text = revision.content(commit, path)
+    with TemporaryDirectory(prefix="ptychodose-") as folder, suppress(StudyError):
+        copy = Path(folder) / path.name
+        copy.write_bytes(text or b"")
+        return read(copy)
+    return None
 
 
 def _held(document: dict[str, Any]) -> dict[str, Path]:
@@ -106,9 +101,9 @@ def _held(document: dict[str, Any]) -> dict[str, Path]:
         for out in lock.outs(document):
             found[out.path] = lock.cache_path(out.md5)
             if out.md5.endswith(".dir"):
-                with suppress(StudyError):
-                    inside = lock.listing(out.path, out.md5)
-                    found |= {f"{out.path}/{name}": lock.cache_path(md5) for name, md5 in inside}
+                with suppress(OSError, ValueError):
+                    inside = lock.names(found[out.path].read_bytes(), out.md5)
+                    found |= {f"{out.path}/{name}": lock.cache_path(md5) for name, md5 in inside.items()}
     return found
 
 
@@ -123,16 +118,13 @@ def _verdict(path: str, old: Row | None, new: Row | None, commit: str, held: Pat
         return Verdict(path, PICTURE, "a picture: follows the data, not compared by value")
     if not values.comparable(path):
         return Verdict(path, DIFFERENT, "other content, of a kind not compared by value")
-    with ExitStack() as stack:
-        before = _old_bytes(path, old, commit, held, stack)
-        if before is None:
-            return Verdict(
-                path, DIFFERENT, f"other content; git and the cache no longer have the bytes of {commit[:12]}"
-            )
-        after = _intact(Path(path), new, stack)
-        if after is None:
-            return Verdict(path, DIFFERENT, "other content; the workspace file is not the recorded one")
-        problem = values.disagreement(path, before, after)
+    before = (held and _intact(held, old)) or _checked(revision.content(commit, path), old)
+    after = _intact(Path(path), new)
+    if before is None:
+        return Verdict(path, DIFFERENT, f"other content; git and the cache no longer have the bytes of {commit[:12]}")
+    if after is None:
+        return Verdict(path, DIFFERENT, "other content; the workspace file is not the recorded one")
+    problem = values.disagreement(path, before, after)
     return Verdict(path, DIFFERENT, problem) if problem else Verdict(path, WITHIN, "all values agree within tolerance")
 
 
@@ -144,14 +136,12 @@ def _holds_its_content(path: str, row: Row) -> bool:
         return False
 
 
-def _old_bytes(path: str, row: Row, commit: str, held: Path | None, stack: ExitStack) -> IO[bytes] | None:
-    """The file as it was, from the cache or git, provided it still is what its manifest says."""
-    if held is not None and (file := _intact(held, row, stack)) is not None:
-        return file
-    text = revision.content(commit, path)
-    return io.BytesIO(text) if text is not None and hashlib.sha256(text).hexdigest() == row.sha256 else None
+def _intact(path: Path, row: Row) -> bytes | None:
+    """A file's bytes, provided they still are what its manifest says."""
+    with suppress(OSError):
+        return _checked(path.read_bytes(), row)
+    return None
 
 
-def _intact(path: Path, row: Row, stack: ExitStack) -> IO[bytes] | None:
-    found = digests(path)
-    return stack.enter_context(open(path, "rb")) if found is not None and found.sha256 == row.sha256 else None
+def _checked(data: bytes | None, row: Row) -> bytes | None:
+    return data if data is not None and hashlib.sha256(data).hexdigest() == row.sha256 else None

@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
-from typing import IO, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,6 +20,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 NOT_VALUES = {"environment", "environments", "software", "bytes", "bundle_size_bytes"}  # causes and sizes, not results
 DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, EOFError, zipfile.BadZipFile,
            NotImplementedError, csv.Error)  # fmt: skip
+Values = dict[str, Any]  # arrays, numbers and texts, by what they are called in a message
 
 
 def comparable(name: str) -> bool:
@@ -27,10 +28,12 @@ def comparable(name: str) -> bool:
     return PurePath(name).suffix in READERS
 
 
-def disagreement(name: str, old: IO[bytes], new: IO[bytes]) -> str | None:
+def disagreement(name: str, old: bytes, new: bytes) -> str | None:
     """The first thing in which two files of one name differ by more than TOLERANCE; None when they agree."""
+    read = READERS[PurePath(name).suffix]
     try:
-        return next(READERS[PurePath(name).suffix](old, new), None)
+        before, after = read(old), read(new)
+        return next((key for key in before | after if not close(before.get(key, ...), after.get(key, ...))), None)
     except DAMAGED as error:
         return f"not comparable ({str(error)[:80]})"
 
@@ -51,52 +54,40 @@ def close(old: Any, new: Any) -> bool:
     return bool((np.abs(new - old) <= TOLERANCE * scale).all())
 
 
-def _hdf5(old: IO[bytes], new: IO[bytes]) -> Iterator[str]:
-    with h5py.File(old, "r") as before, h5py.File(new, "r") as after:
-        names, others = _names(before), _names(after)
-        yield from (f"{name} is in one of them only" for name in sorted(set(names) ^ set(others)))
+def _hdf5(data: bytes) -> Values:
+    """Groups, datasets and attributes of the file itself; links are not followed."""
+    found: Values = {}
+    with h5py.File(io.BytesIO(data), "r") as opened:
+        names = ["/"]
+        opened.visit(names.append)
         for name in names:
-            one, two = before[name], after[name]
-            if isinstance(one, h5py.Dataset) and not close(one[()], two[()]):
-                yield f"values of {name}"
-            for key in sorted(set(one.attrs) | set(two.attrs)):
-                if key not in one.attrs or key not in two.attrs or not close(one.attrs[key], two.attrs[key]):
-                    yield f"attribute {key} of {name}"
+            item = opened[name]
+            found[f"values of {name}"] = item[()] if isinstance(item, h5py.Dataset) else "a group"
+            found |= {f"attribute {key} of {name}": value for key, value in item.attrs.items()}
+    return found
 
 
-def _names(file: h5py.File) -> list[str]:
-    """Groups and datasets of the file itself; links are not followed."""
-    found = ["/"]
-    file.visit(found.append)
-    return sorted(found)
+def _zip(data: bytes) -> Values:
+    found: Values = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+        for name in opened.namelist():
+            member = opened.read(name)
+            inside = READERS[PurePath(name).suffix](member) if comparable(name) else {"bytes": member}
+            found |= {f"{name}: {entry}": value for entry, value in inside.items()}
+    return found
 
 
-def _zip(old: IO[bytes], new: IO[bytes]) -> Iterator[str]:
-    with zipfile.ZipFile(old) as before, zipfile.ZipFile(new) as after:
-        names = sorted(before.namelist())
-        if names != sorted(after.namelist()):
-            yield "members"
-        for name in names:
-            one, two = before.read(name), after.read(name)
-            if one != two and not comparable(name):
-                yield f"member {name}"
-            elif one != two and (found := disagreement(name, io.BytesIO(one), io.BytesIO(two))):
-                yield f"{name}: {found}"
-
-
-def _json(old: IO[bytes], new: IO[bytes]) -> Iterator[str]:
+def _json(data: bytes) -> Values:
     """Numbers of one name form one array: the NRMSE of every arm, say, so that an error of 1e-9 is compared with those
     of the other arms. Digests, sizes and environments follow from the rest or are its causes; they are left out."""
-    numbers: list[dict[str, list[float]]] = [{}, {}]
-    others: list[dict[str, object]] = [{}, {}]
-    for i, file in enumerate((old, new)):
-        for path, name, value in _leaves(json.load(file)):
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            others[i][path] = "number" if number else value
-            if number:
-                numbers[i].setdefault(name, []).append(value)
-    yield from (path for path in others[0] | others[1] if others[0].get(path, ...) != others[1].get(path, ...))
-    yield from (f"values of {name}" for name in numbers[0] if not close(numbers[0][name], numbers[1][name]))
+    others: Values = {}
+    numbers: dict[str, list[float]] = {}
+    for path, name, value in _leaves(json.loads(data)):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        others[path] = "number" if number else value
+        if number:
+            numbers.setdefault(f"values of {name}", []).append(value)
+    return others | numbers
 
 
 def _leaves(value: Any, path: str = "", name: str = "") -> Iterator[tuple[str, str, Any]]:
@@ -111,26 +102,19 @@ def _leaves(value: Any, path: str = "", name: str = "") -> Iterator[tuple[str, s
         yield path, name, value
 
 
-def _csv(old: IO[bytes], new: IO[bytes]) -> Iterator[str]:
-    """Columns by their header; what is not a number must be the same text."""
-    before, after = ([*csv.reader(io.StringIO(file.read().decode()))] for file in (old, new))
-    if [len(row) for row in before] != [len(row) for row in after] or before[:1] != after[:1]:
-        yield "rows or columns"
-        return
-    for i, name in enumerate(before[0] if before else ()):
-        columns = [[_number(row[i]) for row in table[1:] if i < len(row)] for table in (before, after)]
-        texts = [[cell if isinstance(cell, str) else None for cell in column] for column in columns]
-        if texts[0] != texts[1] or not close(*([c for c in column if not isinstance(c, str)] for column in columns)):
-            yield f"column {name}"
+def _csv(data: bytes) -> Values:
+    """Columns by their header, as numbers (NaN for an empty cell) where all cells are; rows must be of one length."""
+    rows = csv.reader(io.StringIO(data.decode()))
+    return {f"column {name}": _numbers(cells) for name, *cells in zip(*rows, strict=True)}
 
 
-def _number(text: str) -> float | str:
+def _numbers(cells: list[str]) -> list[float] | list[str]:
     try:
-        return float(text)
+        return [float(cell or "nan") for cell in cells]
     except ValueError:
-        return text
+        return cells
 
 
-READERS: dict[str, Callable[[IO[bytes], IO[bytes]], Iterator[str]]] = {
+READERS: dict[str, Callable[[bytes], Values]] = {
     ".h5": _hdf5, ".cxi": _hdf5, ".zip": _zip, ".json": _json, ".csv": _csv,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """The sweep as Markdown: the answer of the README, and the longer tables behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,10 @@ def star_table(rows: Sequence[Row], limit: Limits | None, doses: Sequence[float]
     lines += [[_label(mine, arm), *map(_cell, found)] for arm, found in runs.items()]
     for kind, name in LIMITS.items():
         values = [limit_at(limit, "dense", kind, dose) for dose in doses]
-        if any(value is not None for value in values):
-            lines.append([name, *(NOT_COMPUTED if value is None else _error(value) for value in values)])
+        if any(values):
+            lines.append([name, *_known(values, _error, NOT_COMPUTED)])
     lines += _dense_against_baseline(mine, limit, doses)
-    lines.append(["collapsed runs", *(_collapsed(runs, column) for column in range(len(doses)))])
+    lines.append(["collapsed runs", *(_collapsed(mine, dose) for dose in doses)])
     counts = {len(some) for found in runs.values() for some in found if some}
     count = "–".join(map(str, sorted({min(counts), max(counts)})))
     return _markdown(lines) + (
@@ -85,9 +85,8 @@ def _measured(rows: Sequence[Row], doses: Sequence[float]) -> list[float]:
 
 
 def _dose_head(rows: Sequence[Row], dose: float) -> str:
-    seen = [row["nbar"] for row in rows if row["dose"] == dose and row["arm"] == "dense" and row["nbar"] is not None]
-    mean = np.mean(seen) if seen else 0.0
-    return f"{dose:,.0f} per pattern" + (f", n̄ {mean:,.{0 if mean >= 10 else 1}f}" if seen else "")
+    seen = [row["nbar"] for row in select(rows, "dense", dose) if row["nbar"] is not None]
+    return f"{dose:,.0f} per pattern" + (f", n̄ {np.mean(seen):,.{0 if np.mean(seen) >= 10 else 1}f}" if seen else "")
 
 
 def _label(rows: Sequence[Row], arm: str) -> str:
@@ -122,12 +121,15 @@ def _dense_against_baseline(mine: Sequence[Row], limit: Limits | None, doses: Se
     ratios = [statistics.ratio(*pair) for pair in pairs]
     if all(ratio is None for ratio in ratios):
         return []
-    lines = [["dense : baseline, measured", *(NOTHING if ratio is None else f"{ratio:.2f}" for ratio in ratios)]]
+    lines = [["dense : baseline, measured", *_known(ratios, "{:.2f}".format)]]
     if theory := (limit or {}).get("ratio"):
         values = [at_dose(theory, dose, "dense_over_baseline") for dose in doses]
-        cells = [NOT_COMPUTED if value is None else f"{value:.2f}" for value in values]
-        lines.append(["dense : baseline, limits of 4 patterns and 1", *cells])
+        lines.append(["dense : baseline, limits of 4 patterns and 1", *_known(values, "{:.2f}".format, NOT_COMPUTED)])
     return [*lines, ["dense − baseline, paired", *(_difference(statistics.paired(*pair)) for pair in pairs)]]
+
+
+def _known(values: Sequence[float | None], form: Callable[[float], str], otherwise: str = NOTHING) -> list[str]:
+    return [otherwise if value is None else form(value) for value in values]
 
 
 def _difference(differences: np.ndarray) -> str:
@@ -137,9 +139,9 @@ def _difference(differences: np.ndarray) -> str:
     return f"{differences.mean():.3f} [{low:.3f}, {high:.3f}]".replace("-", "−")
 
 
-def _collapsed(runs: Mapping[str, Sequence[Sequence[Row]]], column: int) -> str:
+def _collapsed(mine: Sequence[Row], dose: float) -> str:
     """Which arms collapsed at a dose, and in how many of their runs."""
-    lost = {arm: [row["collapsed"] for row in found[column]] for arm, found in runs.items()}
+    lost = {arm: [row["collapsed"] for row in select(mine, arm, dose)] for arm in arms_of(mine)}
     return ", ".join(f"{arm} {sum(flags)} of {len(flags)}" for arm, flags in lost.items() if any(flags)) or "none"
 
 
@@ -151,7 +153,7 @@ def source_table(rows: Sequence[Row]) -> str:
     for arm in [arm for arm in arms_of(mine) if arm != "flat"]:
         families = [_family(select(mine, arm, dose), source) for source in SOURCES for dose in doses]
         spreads = [statistics.mean_sd(family)[1] if family else None for family in families]
-        lines.append([_label(mine, arm), *(NOTHING if sd is None else f"{sd:.4f}" for sd in spreads)])
+        lines.append([_label(mine, arm), *_known(spreads, "{:.4f}".format)])
     return _markdown(lines)
 
 
@@ -195,10 +197,10 @@ def replace_block(path: Path, text: str, write: bool) -> bool:
     Raises StudyError when the document lacks the pair of markers.
     """
     document = path.read_text(encoding="utf-8")
-    parts = document.split(BEGIN)
-    if len(parts) != 2 or parts[1].count(END) != 1:
+    before, _, rest = document.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found or BEGIN in rest or END in after:
         raise StudyError(f"{path}: needs one line {BEGIN} and, after it, one line {END}; the table goes between them")
-    before, after = parts[0], parts[1].split(END)[1]
     wanted = f"{before}{BEGIN}\n{text}{END}{after}"
     if write and wanted != document:
         with atomic_path(path) as temporary:
