@@ -123,13 +123,9 @@ def _lines(report: Report, options: argparse.Namespace) -> Iterator[str]:
         more = "" if report.strict or not report.against.because else "; `verify --against HEAD` says where and why"
         yield report.against.line() + more
     if report.expected is not None:
-        same = report.expected == report.seal
-        yield f"seal as expected: {report.seal}" if same else _broken_seal(report)
-
-
-def _broken_seal(report: Report) -> str:
-    seals = f"manifest.json has {report.seal}, expected {report.expected}"
-    return f"NOT the expected seal: {seals}; next: `git log -p manifest.json`"
+        seals = f"manifest.json has {report.seal}, expected {report.expected}"
+        broken = f"NOT the expected seal: {seals}; next: `git log -p manifest.json`"
+        yield f"seal as expected: {report.seal}" if report.expected == report.seal else broken
 
 
 def _next(report: Report) -> str:
