@@ -52,16 +52,13 @@ def remove_stale(folder: Path, deep: bool = True) -> None:
         for name in fnmatch.filter([*folders, *names], ".*.tmp"):
             number = name.split(".")[-2]
             if number.isdigit() and not _alive(int(number)):
-                _remove(Path(base, name))
+                stale = Path(base, name)
+                if stale.is_dir():
+                    shutil.rmtree(stale, ignore_errors=True)
+                else:
+                    stale.unlink(missing_ok=True)
         if not deep:
             break
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:
