@@ -18,29 +18,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _sync(temporary)
+        is_folder = temporary.is_dir()
+        for file in [*temporary.rglob("*"), temporary] if is_folder else [temporary]:
+            _sync(file)
+        if is_folder and path.exists():
+            shutil.rmtree(path)
         os.replace(temporary, path)
         _sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on success it replaces `path`, on failure it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.mkdir()
-    try:
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
         yield temporary
-        for file in temporary.rglob("*"):
-            _sync(file)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_stale(folder: Path, deep: bool = True) -> None:
@@ -52,13 +46,16 @@ def remove_stale(folder: Path, deep: bool = True) -> None:
         for name in fnmatch.filter([*folders, *names], ".*.tmp"):
             number = name.split(".")[-2]
             if number.isdigit() and not _alive(int(number)):
-                stale = Path(base, name)
-                if stale.is_dir():
-                    shutil.rmtree(stale, ignore_errors=True)
-                else:
-                    stale.unlink(missing_ok=True)
+                _remove(Path(base, name))
         if not deep:
             break
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:
