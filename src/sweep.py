@@ -1,13 +1,10 @@
 """The sweep over doses, overlaps and seeds: python src/sweep.py {run|draw|table|readme}."""
 
 import argparse
-import fcntl
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +12,13 @@ from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.png import save_figure
 from ptychodose.study import machine, params, progress
-from ptychodose.study.stage import LOGS, ROOT
+from ptychodose.study.stage import ROOT, alone
 from ptychodose.sweeps import charts, design, gallery, markdown, results_csv
 from ptychodose.sweeps.dvc_queue import DvcQueue, untracked
 from ptychodose.sweeps.sitting import Sitting
 
 FOLDER, README, BENCH = Path("metrics/sweep"), Path("README.md"), Path("metrics/bench.json")
 TABLE, LIMIT, MACHINE = FOLDER / "sweep.csv", FOLDER / "limit.json", FOLDER / "machine.json"
-NEXT = "next: python src/sweep.py draw, then python src/sweep.py readme --write"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,7 +30,8 @@ def run(options: argparse.Namespace) -> int:
     star, heat = design.star(study), design.heat(study)
     lender = next(each for each in design.centres(study) if each.dose == design.LEAD_DOSE)  # limits scale with dose
     wanted = design.ordered({"star": star, "heat": heat, "all": star + heat}[options.design])
-    have = {results_csv.run_of(row) for row in _rows() if row["code"] == code}
+    rows = results_csv.read(TABLE) if TABLE.is_file() else []
+    have = {results_csv.run_of(row) for row in rows if row["code"] == code}
     todo = [each for each in wanted if each not in have][: options.limit_runs]
     print(f"{len(wanted)} runs of code {code}: {len(have & set(wanted))} in {TABLE}, {len(todo)} to do")
 
@@ -44,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             write_json(LIMIT, details["limit"])
 
     started = time.monotonic()
-    with _alone(), progress.bar(len(todo), "sweep", "run") as bar:
+    with alone("sweep"), progress.bar(len(todo), "sweep", "run") as bar:
         sitting = Sitting(DvcQueue(), collect, bar.update, options.jobs, {each.training for each in have})
         try:
             sitting.work({each.name(code): each for each in todo}, lambda each: design.overrides(each, study, document))
@@ -53,35 +50,16 @@ def run(options: argparse.Namespace) -> int:
                 _record(code, int(bar.n), len(sitting.failed), options.jobs, time.monotonic() - started)
     for name, reason in sitting.failed.items():
         print(f"failed: {name}: {reason}")
-    if sitting.failed:
-        count = f"{len(sitting.failed)} of {len(todo)} runs failed"
-        print(f"{count}; next: mend the reason, then `make sweep` repeats them")
-    else:
-        print(NEXT)
+    again = f"{len(sitting.failed)} of {len(todo)} runs failed; next: mend the reason, then `make sweep` repeats them"
+    print(again if sitting.failed else "next: python src/sweep.py draw, then python src/sweep.py readme --write")
     return int(bool(sitting.failed))
-
-
-def _rows() -> list[results_csv.Row]:
-    return results_csv.read(TABLE) if TABLE.is_file() else []
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """One sitting at a time in this folder."""
-    LOGS.mkdir(exist_ok=True)
-    with open(LOGS / "sweep.lock", "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError("a sweep is already running in this folder; wait for it or stop it, then retry") from None
-        yield
 
 
 def _record(code: str, runs: int, failed: int, jobs: int, seconds: float) -> None:
     """Add this sitting to machine.json: what it ran on, how long it took."""
     counts = {"code": code, "runs": runs, "failed": failed, "jobs": jobs, "wall_s": round(seconds)}
     before = (_json(MACHINE) or {"sittings": []})["sittings"]
-    write_json(MACHINE, {"sittings": [*before, {**machine.describe(), **counts}]})
+    write_json(MACHINE, {"sittings": [*before, machine.describe() | counts]})
 
 
 def _json(path: Path) -> Any:

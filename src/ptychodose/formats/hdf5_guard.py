@@ -143,11 +143,8 @@ def load(found: Mapping[str, h5py.Dataset], max_bytes: int = MAX_BYTES) -> dict[
     claimed = sum(math.prod(item.shape) * item.dtype.itemsize for item in found.values())
     if claimed > max_bytes:
         raise ValueError(f"arrays of {claimed / 2**20:.0f} MiB, more than {max_bytes / 2**20:.0f}; too large")
-    if (
-        found
-        and sum(item.id.get_storage_size() for item in found.values())
-        > next(iter(found.values())).file.id.get_filesize()
-    ):
+    sizes = [item.file.id.get_filesize() for item in found.values()]  # of one file
+    if sum(item.id.get_storage_size() for item in found.values()) > max(sizes, default=0):
         raise ValueError("the arrays claim more than the file has")
     return {name: array(item, name) for name, item in found.items()}
 

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,10 +13,10 @@ MAX_JSON = 2**24  # 16 MiB; the largest document of a study has some 20 kB
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def one_line(value: object, length: int = 100) -> str:
+def one_line(value: object, length: int = 100, form: Callable[[object], str] = str) -> str:
     """Text of `value` for a message: at most `length` characters, none of which moves a cursor or starts a line."""
     try:
-        text = str(value)
+        text = form(value)
     except (ValueError, RecursionError):  # integers of more than 4300 digits have no text
         text = f"an absurd {type(value).__name__}"
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:length])
@@ -25,10 +25,7 @@ def one_line(value: object, length: int = 100) -> str:
 
 def quoted(value: object, length: int = 60) -> str:
     """`repr(value)` under the rules of `one_line`."""
-    try:
-        return one_line(repr(value), length)
-    except (ValueError, RecursionError):
-        return one_line(f"an absurd {type(value).__name__}", length)
+    return one_line(value, length, repr)
 
 
 def read_text(path: Path, max_bytes: int) -> str:
@@ -44,19 +41,15 @@ def parse_json(text: str | bytes) -> Any:
     """JSON without what Python adds to it: NaN, infinity and repeated keys are a ValueError, as is everything else
     that is wrong with it."""
     try:
-        return json.loads(text, parse_constant=_constant, parse_float=_finite, object_pairs_hook=_unique)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-def _constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{one_line(text, 20)} is beyond all numbers")
+        raise ValueError(f"{one_line(text, 20)} is no finite number")
     return number
 
 

@@ -141,20 +141,16 @@ def _actions(crate: ROCrate, runs: list[Run], entities: Mapping[str, Entity]) ->
     """The run of the workflow, from what no stage makes to what all make, then that of every stage."""
     made = {path for run in runs for path in run.makes}
     used = {path for run in runs for path in run.uses} - made
-    whole = _add(crate, "#study", "CreateAction", name="dvc repro")
-    whole["instrument"] = entities["dvc.yaml"]
-    whole["object"], whole["result"] = ([entities[path] for path in sorted(paths)] for paths in (used, made))
-    return [whole, *(_action(crate, run, entities) for run in runs)]
+    whole = Run("the whole study", "dvc repro", "dvc.yaml", sorted(used), sorted(made), {})
+    named = {"#study": whole} | {f"#stage/{run.stage}": run for run in runs}
+    return [_action(crate, identifier, run, entities) for identifier, run in named.items()]
 
 
-def _action(crate: ROCrate, run: Run, entities: Mapping[str, Entity]) -> Entity:
-    """One stage's run; files are named before parameters."""
-    action = _add(crate, f"#stage/{run.stage}", "CreateAction", name=f"stage {run.stage}", description=run.command)
-    parameters = [_parameter(crate, *item) for item in run.parameters.items()]
-    action["instrument"] = entities[run.script]
-    action["object"] = [entities[path] for path in run.uses] + parameters
-    action["result"] = [entities[path] for path in run.makes]
-    return action
+def _action(crate: ROCrate, identifier: str, run: Run, entities: Mapping[str, Entity]) -> Entity:
+    """One run; files are named before parameters."""
+    used = [entities[path] for path in run.uses] + [_parameter(crate, *item) for item in run.parameters.items()]
+    about = {"name": run.stage, "description": run.command}
+    return crate.add_action(entities[run.script], identifier, used, [entities[path] for path in run.makes], about)
 
 
 def _parameter(crate: ROCrate, name: str, value: Any) -> Entity:

@@ -81,10 +81,9 @@ class Remote:
         self.name = name
         with self._plain("not usable"):
             repo = Repo()
-            known = sorted(repo.config["remote"])
-        if name not in known:
-            raise StudyError(f"remote {name!r}: unknown; dvc knows {', '.join(known) or 'none, see `dvc remote add`'}")
-        with self._plain("not usable"):
+            if name not in repo.config["remote"]:
+                known = ", ".join(sorted(repo.config["remote"])) or "none, see `dvc remote add`"
+                raise StudyError(f"remote {name!r}: unknown; dvc knows {known}")
             self._store = repo.cloud.get_remote_odb(name)
         with self._plain("not reachable"):
             there = self._store.fs.exists(self._store.path)

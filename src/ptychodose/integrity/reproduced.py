@@ -55,11 +55,6 @@ class Comparison:
         return f"against {self.revision}: {self.holds}: {', '.join(words)}{tolerance}"
 
 
-def recorded_at_head() -> bool:
-    """Whether git's last commit has a manifest to compare with."""
-    return revision.content("HEAD", manifest.JOINED) is not None
-
-
 def against(name: str) -> Comparison:
     """Compare manifest.json of the current folder with that of a commit, tag or branch. Files whose content digests
     differ are compared by value where old bytes are still in git or in DVC's cache and new ones in the workspace.

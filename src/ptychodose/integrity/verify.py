@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ptychodose.errors import StudyError
 from ptychodose.integrity import lock, record, revision
-from ptychodose.integrity.places import Remote, digests
+from ptychodose.integrity.places import Digests, Remote, Wanted, digests
 from ptychodose.integrity.record import MISMATCH, MISSING, Record, Row
 from ptychodose.study import manifest
 
@@ -70,22 +70,22 @@ def _file(study: Record, row: Row) -> list[Finding]:
         findings.append(Finding(row.path, MISMATCH, f"stage {row.stage} in manifest.json, {item.stage} in dvc.lock"))
     if found is not None and not found.problem and found.md5 != item.md5:
         findings.append(Finding(row.path, MISMATCH, "workspace bytes differ from dvc.lock"))
-    return findings + _cached(item, row)
+    if item.cached is not None:
+        what = f"cache object {item.md5}"
+        findings += _copy(row.path, what, digests(item.cached), study.wanted(row.path), item.md5)
+    return findings
 
 
-def _cached(item: lock.Out, row: Row) -> list[Finding]:
-    """What is wrong with the cache object behind a file."""
-    if item.cached is None:
-        return []
-    found = digests(item.cached)
+def _copy(path: str, what: str, found: Digests | None, wanted: Wanted | None, md5: str) -> list[Finding]:
+    """What is wrong with a copy outside the workspace; `wanted` is None when manifest.json does not list its path."""
     if found is None:
-        return [Finding(row.path, MISSING, f"no cache object {item.md5}")]
+        return [Finding(path, MISSING, f"no {what}")]
     if found.problem:
-        return [Finding(row.path, MISMATCH, f"cache object {item.md5} {found.problem}")]
-    if found.md5 != item.md5:
-        return [Finding(row.path, MISMATCH, f"cache object {item.md5} is damaged")]
-    if found.sha256 != row.sha256:  # forged, or another file of the same MD5
-        return [Finding(row.path, MISMATCH, f"cache object {item.md5} is not the file of manifest.json")]
+        return [Finding(path, MISMATCH, f"{what} {found.problem}")]
+    if found.md5 != md5.removesuffix(".dir"):
+        return [Finding(path, MISMATCH, f"{what} is damaged")]
+    if wanted is not None and not wanted.met_by(found):  # forged, or another file of the same MD5
+        return [Finding(path, MISMATCH, f"{what} is not the file of manifest.json")]
     return []
 
 
@@ -131,15 +131,12 @@ def whole_cache() -> tuple[list[Finding], int]:
     the number of files read."""
     findings, objects = [], lock.objects()
     for path in objects:
-        md5 = path.parent.name + path.name.removesuffix(".dir")
+        md5, name = path.parent.name + path.name.removesuffix(".dir"), path.as_posix()
         if not lock.MD5.fullmatch(md5):
-            problem = "not an object of DVC's cache; an interrupted copy, perhaps"
-            findings.append(Finding(path.as_posix(), UNLISTED, problem))
-            continue
-        found = digests(path)
-        if found is None or found.md5 != md5:
+            findings.append(Finding(name, UNLISTED, "not an object of DVC's cache; an interrupted copy, perhaps"))
+        elif (found := digests(path)) is None or found.md5 != md5:
             problem = (found.problem if found is not None else "") or "whose MD5 is not its name"
-            findings.append(Finding(path.as_posix(), MISMATCH, f"cache object {problem}"))
+            findings.append(Finding(name, MISMATCH, f"cache object {problem}"))
     return findings, len(objects)
 
 
@@ -150,13 +147,7 @@ def check_remote(far: Remote) -> tuple[list[Finding], int]:
     findings = []
     for md5, (path, wanted) in sorted(objects.items(), key=lambda entry: entry[1][0]):
         with far.downloaded(md5) as (_, found):
-            where = f"object {md5} of remote {far.name}"
-            if found is None:
-                findings.append(Finding(path, MISSING, f"no {where}"))
-            elif found.md5 != md5.removesuffix(".dir"):
-                findings.append(Finding(path, MISMATCH, f"{where} is damaged"))
-            elif wanted is not None and not wanted.met_by(found):
-                findings.append(Finding(path, MISMATCH, f"{where} is not the file of manifest.json"))
+            findings += _copy(path, f"object {md5} of remote {far.name}", found, wanted, md5)
     return findings, len(objects)
 
 

@@ -85,7 +85,7 @@ def _check(options: argparse.Namespace) -> Report:
         found, report.objects[f"remote {far.name}"] = verify.check_remote(far)
         report.findings += found
     report.strict = options.against is not None
-    if report.strict or (not report.bad and reproduced.recorded_at_head()):
+    if report.strict or (not report.bad and revision.differs(manifest.JOINED) is not None):
         report.against = reproduced.against(options.against or "HEAD")
     if not report.bad:
         report.seal = record.seal()

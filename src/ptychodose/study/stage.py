@@ -40,7 +40,7 @@ def run(name: str, main: Callable[[], None], environment: Environment = lambda: 
     started = time.time()
     try:
         _restart_with(environment(), here)
-        with _alone(name):
+        with alone(name):
             remove_stale(ROOT, deep=False)
             for folder in OUTS:
                 remove_stale(folder)
@@ -75,8 +75,9 @@ def _restart_with(environment: Mapping[str, str | None], folder: str) -> None:
 
 
 @contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Hold the stage's lock; a killed DVC can leave a stage running, and two writers must never meet."""
+def alone(name: str) -> Iterator[None]:
+    """Hold the lock of a stage; a killed DVC can leave one running, and two writers must never meet. StudyError when
+    another process holds it."""
     LOGS.mkdir(exist_ok=True)
     with open(LOGS / f"{name}.lock", "w", encoding="utf-8") as file:
         try:

@@ -80,15 +80,14 @@ def read(path: Path) -> list[Row]:
             lines = csv.DictReader(file)
             if lines.fieldnames != list(COLUMNS):
                 raise StudyError(f"{path}: columns differ from this version's; move it away and run `make sweep`")
-            return [{name: _parse(name, text) for name, text in line.items()} for line in lines]
+            return [
+                {k: None if text == "" and k in OPTIONAL else COLUMNS[k](text) for k, text in line.items()}
+                for line in lines
+            ]
     except FileNotFoundError:
         raise StudyError(f"{path}: not found; run `make sweep`") from None
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise StudyError(f"{path}: line {lines.line_num} is damaged ({error}); `git restore {path}`") from None
-
-
-def _parse(name: str, text: str) -> Any:
-    return None if text == "" and name in OPTIONAL else COLUMNS[name](text)
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
