@@ -45,3 +45,9 @@ def test_encircled_diameter_of_a_uniform_disc_and_the_default_probe():
 def test_photons_and_sampling_follow_the_step():
     assert overlap.photons_per_pixel(800 * 1e4, 800, 7.2) == pytest.approx(193, rel=0.01)
     assert overlap.sampling_ratio(64, 7.2) == pytest.approx(79, rel=0.01)
+
+
+def test_images_are_measured_with_their_nearest_only():
+    line = np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 10.0]])
+    f = overlap.disc_overlap(np.array([1.0, 1.0, 9.0]), 20.0)
+    assert overlap.between_images(line, 1, 20.0) == pytest.approx(f.mean())
