@@ -9,6 +9,7 @@ from ptychodose.formats import bundle
 from ptychodose.networks import unrolled
 from ptychodose.reconstruct import arms
 from ptychodose.scans import tensors
+from ptychodose.study import params
 from scenes import scene
 
 SPEC = {"name": "unrolled", "steps": 2, "gradients": 1, "width": 4, "hidden": 1}
@@ -55,3 +56,19 @@ def test_a_replaced_bundle_is_refused_by_its_digest(tmp_path):
     saved(tmp_path / "wts.h5.zip", architecture=SPEC, note=np.pi)
     with pytest.raises(StudyError, match="SHA256"):
         arms.network_of(job, 64)
+
+
+def test_the_thinned_row_is_solved_with_the_thinned_photons_and_probe(monkeypatch):
+    """88 patterns against 15: the row that is thinned to their photons sees 15 / 88 of everything."""
+    trial, given = scene(1e4).trial("dense", "sparse"), {}
+    monkeypatch.setattr(arms, "network_of", lambda job, size: torch.nn.Identity())
+    monkeypatch.setattr(arms, "stitched", lambda scan, groups, solver, name, block: given.setdefault(name, scan).flat())
+    rows = arms.networks(trial, params.load("params.yaml"), [{"arm": "dense"}])
+    assert {name: (row.view, row.group_size) for name, row in rows.items()} == dict.fromkeys(
+        ("dense", "dense_thinned"), ("dense", 4)
+    )
+    share = 15 / 88
+    assert rows["dense"].share == 1 and rows["dense_thinned"].share == pytest.approx(share)
+    full, few = given["dense"], given["dense_thinned"]
+    assert few.counts.sum() == pytest.approx(share * full.counts.sum(), rel=0.02)
+    assert few.incident == pytest.approx(share * full.incident, rel=1e-5) and few.dose == pytest.approx(1e4 * share)

@@ -157,3 +157,8 @@ def test_a_bound_between_doses_and_none_outside():
     frc_lines = {"dose": [100.0, 10000.0], "ssnr": [[1.0, 0.01], [100.0, 1.0]]}
     assert lines.frc_at_dose(frc_lines, 1000.0) == pytest.approx(np.sqrt([10 / 11, 0.1 / 1.1]))
     assert lines.frc_at_dose(frc_lines, 1e6) is None
+
+
+def test_a_background_is_no_photon_of_the_object(known):
+    noisy = replace(known, scan=replace(known.scan, background=np.full((64, 64), 3.0)))
+    assert limits.photons(noisy, every(known), 7.2) == limits.photons(known, every(known), 7.2)

@@ -142,3 +142,9 @@ def test_the_description_of_a_view_by_hand(scattered, drawn):
     assert (row["photons_per_pixel"], row["incident_photons_per_pixel"]) == (288.0, pytest.approx(25 * lit / 100))
     assert row["photons_per_um2"] == pytest.approx(288.0 / (scan.pixel_m * 1e6) ** 2)
     assert (row["images"], row["unique_images"], row["scans"], row["groups"], row["group_size"]) == (30, 30, 1, 13, 4)
+
+
+def test_images_are_measured_with_their_nearest_only():
+    line = np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 10.0]])
+    f = overlap.disc_overlap(np.array([1.0, 1.0, 9.0]), 20.0)
+    assert overlap.between_images(line, 1, 20.0) == pytest.approx(f.mean())

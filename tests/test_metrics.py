@@ -1,6 +1,7 @@
 """Alignment and metrics: known answers, and scikit-image or the shared yardstick as the second opinion."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ from scipy import fft
 from scipy.ndimage import fourier_shift, gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from ptychodose.errors import StudyError
 from ptychodose.physics import noise, textures
-from ptychodose.score import align, frc, metrics, scoring
+from ptychodose.score import align, frc, metrics, region, scoring
+from scenes import scene
 
 YARDSTICK = Path(__file__).parents[2] / "shared" / "benchmark" / "evaluate.py"
 REGION = (slice(10, 150), slice(8, 112))
@@ -151,3 +154,79 @@ def test_deviance_is_one_at_the_truth_and_larger_elsewhere():
 def test_alignment_reports_what_it_removed(truth):
     made = align.align(truth[REGION] * 2j, truth[REGION])
     assert made.factor == pytest.approx(-0.5j) and made.shift == made.ramp == (0.0, 0.0)
+
+
+def test_psnr_is_over_the_range_of_the_truth():
+    target = np.linspace(0, 1, 64).reshape(8, 8)
+    assert metrics.compare_real(3 * target, target)["psnr"] == pytest.approx(-10 * np.log10((4 * target**2).mean()))
+    assert metrics.compare_real(target, target)["psnr"] == 200
+
+
+def test_the_phase_is_unwrapped_around_the_circular_mean_whatever_the_brightness():
+    """Differences of +3 and -3 rad lie 2 (pi - 3) apart, around pi; bright and dark pixels count alike."""
+    wrapped = metrics.phase_beside(np.exp(1j * np.array([[3.0, -3.0]])), np.ones((1, 2), complex))
+    assert wrapped.ravel() == pytest.approx([3 - np.pi, np.pi - 3])
+    uneven = metrics.phase_beside(np.array([[10.0, np.exp(1j)]]), np.ones((1, 2), complex))
+    assert uneven.ravel() == pytest.approx([-0.5, 0.5])
+
+
+def test_deviance_by_hand():
+    """2 (2 - 1 + log(1 / 2)) and 2 * 3 where nothing was counted; a rate of 0 is taken as 1e-12."""
+    rate, counts = np.array([2.0, 3.0]), np.array([1, 0])
+    assert metrics.poisson_deviance(rate, counts) == pytest.approx((2 * (1 - np.log(2)) + 6) / 2)
+    assert metrics.poisson_deviance(np.zeros(1), np.ones(1, int)) == pytest.approx(2 * (12 * np.log(10) - 1))
+
+
+@pytest.mark.parametrize("shift, found", [(3.2, -3.2), (6.0, 0.0)])
+def test_a_shift_is_removed_up_to_four_pixels(truth, shift, found):
+    moved = fft.ifft2(fourier_shift(fft.fft2(truth), (shift, 0)))
+    assert row(moved, truth)["aligned"]["shift_px"][0] == pytest.approx(found, abs=0.1)
+
+
+def test_nothing_is_removed_that_does_not_help(truth):
+    """Of pure noise no shift or ramp makes a reconstruction, whatever the registration says."""
+    target = align.clean(truth[REGION])
+    start = align.Alignment(target * 1.0, (0.0, 0.0), (0.0, 0.0), 1.0)
+    worse = align.Alignment(target * np.exp(0.1j * np.arange(target.shape[1])), (1.0, 0.0), (0.0, 0.1), 1.0)
+    assert align._better(start, worse, target) is start and align._better(worse, start, target) is start
+
+
+def test_the_region_is_what_all_views_cover():
+    square = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    first, second = square * [90, 70] + [10.2, 20.0], square * [60, 90] + [30.0, 5.5]
+    expected = (slice(30, 91), slice(20, 91))
+    assert region.scored_region([first, second]) == region.scored_region([second, first]) == expected
+    with pytest.raises(StudyError, match="share less than 16 x 16"):
+        region.scored_region([first, second + 56])
+
+
+def test_judges_are_inside_the_region_and_seen_by_no_view():
+    s = scene(1e4)
+    area = region.scored_region([s.scan.positions])
+    used = [np.arange(0, 88, 2), np.arange(0, 88, 3)]
+    found = region.unseen_patterns(s.scan, used, area, 1000)
+    half = s.scan.diameter / 2
+    assert 23 < s.scan.diameter < 25
+    inside = [i for i, (y, x) in enumerate(s.scan.positions)
+              if area[0].start + half <= y <= area[0].stop - 1 - half
+              and area[1].start + half <= x <= area[1].stop - 1 - half]  # fmt: skip
+    assert found.tolist() == [i for i in inside if i % 2 and i % 3] and len(found) > 5
+    assert len(region.unseen_patterns(s.scan, used, area, 4)) == 4
+
+
+def test_deviance_is_of_good_pixels_and_every_pattern_counts_alike():
+    """88 patterns are read in blocks of 64 and 24; what stands in bad pixels does not matter."""
+    mask = np.arange(64 * 64).reshape(64, 64) % 9 > 0
+    s = scene(1e4, background=0.5, mask=mask)
+    obj = (0.9 * s.obj).astype(np.complex64)
+    rate, counts = s.scan.expected(obj)[:, mask], s.scan.counts[:, mask]
+    logs = np.where(counts > 0, counts * np.log(np.maximum(counts, 1) / rate), 0)
+    expected = (2 * (rate - counts + logs)).mean()
+    for given in (s.scan, replace(s.scan, counts=s.scan.counts + 1000 * ~mask)):
+        assert region.deviance_per_pixel(obj, given, np.arange(88)) == pytest.approx(expected, rel=1e-9)
+    assert region.deviance_per_pixel(obj, s.scan, np.arange(0)) is None
+
+
+def test_the_headline_has_the_first_crossing():
+    best = {"nrmse": 0.1, "phase": {"ssim": 0.9}, "frc": {"0.5": {"first": 0.3, "last": 0.7}}}
+    assert scoring.headline({"aligned": best}) == {"nrmse": 0.1, "phase_ssim": 0.9, "frc50": 0.3}

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from ptychodose.errors import StudyError
 from ptychodose.physics import lattice
-from ptychodose.scans.groups import neighbour_groups
+from ptychodose.scans.groups import covering, neighbour_groups, unseen_neighbours
 
 
 def rng(seed=0):
@@ -142,3 +142,56 @@ def test_too_few_neighbours_or_patterns_are_refused(raster):
         neighbour_groups(raster.positions[:50], np.zeros(50, int), 4, 3, rng())
     with pytest.raises(StudyError, match="nearest usable value: 5"):
         neighbour_groups(raster.positions[:5], np.zeros(5, int), 4, 7, rng())
+
+
+def test_jitter_is_uniform_over_a_pitch_on_both_axes(raster):
+    """Standard deviation of a uniform number over a width w: w / sqrt(12)."""
+    rest = raster.positions - 2.42 * raster.nodes
+    rest = rest - rest.mean(0)
+    assert rest.std(0) == pytest.approx([2.42 / 12**0.5] * 2, rel=0.02) and np.abs(rest).max() < 1.22
+    assert abs(np.corrcoef(rest.T)[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("ratio", [0.29, 0.295, 0.2999, 0.7001])
+def test_an_overlap_near_the_grid_is_not_on_it(ratio):
+    with pytest.raises(StudyError, match=r"is not on the grid of 0\.1"):
+        lattice.stride(ratio, 10)
+
+
+@pytest.mark.parametrize("count, step", [(12, 3), (13, 4), (30, 8), (31, 10)])
+def test_the_first_scan_leaves_margins_that_differ_by_a_node_at_most(count, step):
+    nodes = np.stack(np.meshgrid(range(count), range(count), indexing="ij"), -1).reshape(-1, 2)
+    first = lattice.scan_order(nodes, step, rng())[0]
+    for offset in first:
+        kept = np.arange(offset, count, step)
+        assert 0 <= (count - 1 - kept[-1]) - kept[0] <= 1
+
+
+def test_the_guard_is_a_row_more_than_a_patch():
+    (low, end), (start, high) = lattice.split_bounds(0.0, 199.0, 64)
+    assert (low, high) == (0, 199) and start - end == 65
+
+
+def test_a_group_goes_when_an_earlier_one_holds_its_anchor():
+    groups = np.array([[0, 1], [1, 3], [2, 1], [0, 2], [3, 0]])
+    assert covering(groups).tolist() == [[0, 1], [2, 1], [3, 0]]
+
+
+def test_unseen_neighbours_are_the_nearest_to_the_centroid_by_brute_force(raster):
+    positions = raster.positions[:400]
+    groups = neighbour_groups(positions, np.zeros(400, int), 4, 7, rng(1))
+    allowed = np.arange(0, 400, 2)
+    found = unseen_neighbours(positions, groups, allowed, 3)
+    for group, unseen in zip(groups, found, strict=True):
+        distance = np.linalg.norm(positions - positions[group].mean(0), axis=1)
+        free = [i for i in np.argsort(distance) if i % 2 == 0 and i not in group]
+        assert sorted(unseen) == sorted(free[:3])
+
+
+def test_members_are_drawn_at_random_from_the_six_beside_the_anchor(raster):
+    positions = raster.positions[:400]
+    groups = neighbour_groups(positions, np.zeros(400, int), 2, 7, rng(1))
+    assert groups[:, 0].tolist() == list(range(400))
+    order = np.argsort(cdist(positions, positions), axis=1)
+    ranks = [int(np.flatnonzero(order[a] == b)[0]) for a, b in groups]
+    assert np.bincount(ranks, minlength=8)[1:7].min() > 40 and max(ranks) == 6

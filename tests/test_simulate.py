@@ -106,3 +106,14 @@ def test_modes_and_background_add_to_the_rate(scene):
 
 def test_geometry_gives_the_documented_object_pixel():
     assert Geometry(8800, 1.0, 172e-6).object_pixel(64) == pytest.approx(12.8e-9, rel=1e-3)
+
+
+def test_the_splits_have_jitters_of_their_own_and_ten_nodes_a_diameter():
+    obj = np.ones((260, 120), np.complex64)
+    source = base.Base(
+        obj, zone_plate()[None], ((32.0, 228.0), (32.0, 88.0)), np.zeros((64, 64)), np.ones((64, 64)) > 0
+    )
+    scans = acquisition.plan(source, SETTINGS, 1.0, 7)
+    train, test = (scan.positions - scan.positions.mean(0) for scan in scans.values())
+    assert train.shape == test.shape and np.abs(train - test).max() > 0.5
+    assert scans["test"].nodes.pitch == pytest.approx(24.2 / 10, abs=0.01)

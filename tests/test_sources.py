@@ -237,3 +237,38 @@ def test_procedural_scans_have_the_background_and_the_mask_of_the_study():
         float(good.mean()) == pytest.approx(5 + 300 / 64**2, rel=0.02) and not batch.counts[..., batch.mask == 0].any()
     )
     assert (batch.efficiency < 0.5).all() and torch.isfinite(judge(batch.flat()))
+
+
+def test_the_strip_held_out_is_a_quarter_at_the_largest_y(bright):
+    positions, groups = bright.scan.positions, bright.groups(1)
+    learn, judge = own_scan.split(positions, groups, tiny(heldout=0.25))
+    low, high = positions[learn.groups, 0], positions[judge.groups, 0]
+    assert low.max() <= high.min() and len(judge.groups) == pytest.approx(len(positions) / 4, abs=1)
+    assert len(learn.groups) + len(judge.groups) == len(positions)
+
+
+def test_what_judges_a_measured_scan_is_the_strip(bright):
+    source = own(bright, 4, heldout=0.25)
+    seen = np.concatenate([batch.counts.sum((2, 3)).numpy() for batch, _ in source.heldout()])
+    strip = bright.scan.read(source.judge.groups).sum((2, 3))
+    assert {tuple(row) for row in seen.astype(int).tolist()} <= {tuple(row) for row in strip.tolist()}
+
+
+def test_procedural_groups_say_what_share_of_their_information_is_left():
+    """Share sum s^2 / (s + b) / sum s of the expected signal s of the group beside a background b."""
+    positions, groups = template(2.4, 3, 1, 7, 1)
+    planned = of_arrays(None, zone_plate(), positions, (0, 0))
+    shares = {}
+    for b in (0.0, 0.1, 1.0):
+        given = replace(planned, background=np.full((64, 64), b))
+        source = ProceduralScans(given, groups, tiny(objects=1, dose_low=300, dose_high=300), 1)
+        batch, _ = source.draw(1, noise.stream(0, "network"))
+        shares[b] = float(batch.efficiency)
+        if b:
+            x, y = batch.corners[0, 0].tolist(), batch.shape
+            assert x == [0, 0] and y == (64, 64)
+            signal = [forward.expected(torch.as_tensor(w.copy())[None], batch)[0, 0].numpy() - b
+                      for w in windows(source.objects[0], (64, 64)).values()]  # fmt: skip
+            each = [(s**2 / (s + b)).sum() / s.sum() for s in signal]
+            assert min(each) < shares[b] < max(each) < 0.95
+    assert shares[0.0] == 1 and shares[1.0] < shares[0.1]

@@ -1,5 +1,7 @@
 """Stitching: known patches in, the object out, whatever phases the groups come with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -78,3 +80,22 @@ def test_covering_groups_hold_every_pattern(scene, size):
     groups = groups_of(scene[2], size)
     fewer = covering(groups)
     assert set(fewer.ravel()) == set(groups.ravel()) and (size == 1 or len(fewer) < 0.7 * len(groups))
+
+
+def test_pieces_are_averaged_by_their_light():
+    pieces = [np.full((2, 2), value, np.complex64) for value in (1.0, 3.0)]
+    weights = [np.full((2, 2), value, np.float32) for value in (1.0, 3.0)]
+    obj, total = stitch.stitch(pieces, weights, [np.array([0, 0]), np.array([0, 1])], (2, 3))
+    assert obj[0].tolist() == pytest.approx([1, 2.5, 3]) and total[0].tolist() == [1, 4, 3]
+
+
+def test_weights_are_the_photons_of_the_covering_groups_and_the_rest_is_flat(scene):
+    obj, patterns, _ = scene
+    whole = replace(patterns, positions=np.rint(patterns.positions))
+    found, weight = predict.reconstruct(predict.by_object(obj), whole, np.arange(len(whole))[:, None], 16)
+    light = np.zeros(obj.shape)
+    for y, x in whole.positions.astype(int) - 32:
+        light[y : y + 64, x : x + 64] += np.abs(100 * zone_plate()) ** 2
+    lit = light > 1e-5 * light.max()
+    assert weight[lit] == pytest.approx(light[lit], rel=1e-3)
+    assert (weight == 0).any() and found[weight == 0] == pytest.approx(whole.level) and whole.level < 0.9

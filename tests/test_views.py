@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ptychodose.errors import StudyError
-from ptychodose.physics import lattice, noise
+from ptychodose.physics import lattice, noise, overlap
 from ptychodose.physics.probes import Geometry
 from ptychodose.scans import views
 from ptychodose.scans.scan import Nodes, of_arrays
@@ -84,3 +84,26 @@ def test_groups_that_point_nowhere_are_refused(scan, tmp_path):
     views.write(path, "dense", {"train": views.View(view.index[:20], view.scan[:20], view.groups)})
     with pytest.raises(StudyError, match="do not point"):
         views.read(path, "train", {4})
+
+
+def test_overlaps_and_photons_of_a_view_by_brute_force(scan):
+    """Interleaved scans; M2 with the six nearest of the same scan; the probe carries a photon a lit pixel."""
+    view = build(scan, 8, 860)
+    row = views.describe(scan, view, 8, 4, 7)
+    means, counts = [], []
+    for number in np.unique(view.scan):
+        at = scan.positions[view.index[view.scan == number]]
+        distance = np.sort(np.linalg.norm(at[:, None] - at[None], axis=-1), axis=1)[:, 1:7]
+        means.append(overlap.disc_overlap(distance, scan.diameter).mean())
+        counts.append(len(at))
+    assert len(counts) >= 2 and counts[0] > 1.2 * counts[-1], "the last one is cut"
+    assert row["m2_between_images"] == pytest.approx(np.average(means, weights=counts), rel=1e-9)
+    assert row["incident_photons_per_pixel"] == pytest.approx(DISC.sum() / (8 * 2.42) ** 2)
+    assert row["photons_per_pixel"] == pytest.approx(1e4 / (8 * 2.42) ** 2)
+    object_um = 1e6 * (1.23984198e-6 / 8800) / (64 * 172e-6)  # lambda z / (N p)
+    assert row["photons_per_um2"] == pytest.approx(row["photons_per_pixel"] / object_um**2, rel=1e-6)
+    assert row["alpha"] == pytest.approx(64**2 / (8 * 2.42) ** 2)
+
+
+def test_measures_are_averaged_over_patterns_not_over_scans():
+    assert views._mean([(1, 2.0), (3, 6.0), (9, None)]) == 5.0 and views._mean([(2, None)]) is None
