@@ -47,12 +47,13 @@ def details(run, arms=tuple(FLOORS)):
     }  # fmt: skip
     shift = 0.004 * ((run.seed_object * 3 + run.seed_noise * 5 + run.seed_network * 7) % 11 - 5) / 5
     made = [name for name in arms if run.design == "star" or not name.endswith(("sparse", "thinned"))]
-    rows = {name: _arm(run, views, shift, *FLOORS[name]) for name in made}
+    rows = {name: _arm(run, views, shift, FLOORS[name]) for name in made}
     totals = {"dose_requested": run.dose, "dose_measured": run.dose, "photons_per_pixel": run.dose * 0.0191}
     return {**totals, "region": [[0, 9], [0, 9]], "pixel_m": 1.28e-8, "views": views, "arms": rows, "limit": LIMIT}
 
 
-def _arm(run, views, shift, view, size, share, floor, fall):
+def _arm(run, views, shift, row):
+    view, size, share, floor, fall = row
     seen = views.get(view, views["dense"])
     hardship = 1 + 1.5 * max(0.0, 0.45 - seen["overlap_ratio"]) ** 1.5
     error = hardship * np.hypot(floor, fall / np.sqrt(seen["photons_per_pixel"] * share + 1)) if fall else floor

@@ -34,7 +34,7 @@ def test_a_restored_network_predicts_the_same_bits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes, size, words",
+    ("changes", "size", "words"),
     [
         ({"group_size": 1}, 64, r"\(C, N\) = \(1, 64\)"),
         ({}, 128, r"needs \(4, 128\)"),

@@ -58,7 +58,7 @@ def changed(**changes):
 
 
 @pytest.mark.parametrize(
-    "content, words",
+    ("content", "words"),
     [
         ({"probeGuess": arrays()["probeGuess"]}, "objectGuess.*missing"),
         (changed(objectGuess=np.abs), "not complex"),

@@ -62,7 +62,10 @@ def test_a_flipped_byte_is_caught_by_the_digest_or_the_checksum(saved):
 @pytest.mark.parametrize("name", ["../evil", "extra.pkl", "bundle.json"])
 def test_foreign_members_are_refused(saved, name):
     path, _ = saved
-    with pytest.warns(UserWarning) if name == "bundle.json" else _nothing(), zipfile.ZipFile(path, "a") as archive:
+    with (
+        pytest.warns(UserWarning, match="Duplicate name") if name == "bundle.json" else _nothing(),
+        zipfile.ZipFile(path, "a") as archive,
+    ):
         archive.writestr(name, b"x")
     with pytest.raises(StudyError, match="members"):
         bundle.load(path)

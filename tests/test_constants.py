@@ -59,7 +59,7 @@ def test_the_sd_is_half_over_the_root_of_the_photons_that_tell():
     assert hybrid.noise_sd(problem)[0].tolist() == pytest.approx([0.5 / np.sqrt(25.5), 0.5 / np.sqrt(0.5)])
 
 
-@pytest.mark.parametrize("level, efficiency", [(1.0, 1.0), (0.5, 1.0), (0.5, 0.25)])
+@pytest.mark.parametrize(("level", "efficiency"), [(1.0, 1.0), (0.5, 1.0), (0.5, 0.25)])
 def test_scales_of_a_group(noisy, level, efficiency):
     corners, _, shape = tensors.place(noisy.scan, np.array([[40, 41]]))
     batch = tensors.patterns(noisy.scan, np.array([[40, 41]]), corners, shape, known=(level, efficiency))
@@ -108,7 +108,7 @@ def one_weight():
     return net, fitting.Fit(net, 1e-3, lambda i: 1.0, noise.stream(0, "network"))
 
 
-@pytest.mark.parametrize("size, slope", [(1e-3, (0.64 + 0.8 * 10 + 100) * 1e-3 / 2.44), (1.0, 0.5), (100.0, 0.5)])
+@pytest.mark.parametrize(("size", "slope"), [(1e-3, (0.64 + 0.8 * 10 + 100) * 1e-3 / 2.44), (1.0, 0.5), (100.0, 0.5)])
 def test_the_last_step_weighs_most_and_the_gradient_is_clipped(size, slope):
     net, fit = one_weight()
     fit.update(net.weight.flatten() * size * torch.tensor([1.0, 10.0, 100.0]))

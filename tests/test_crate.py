@@ -151,7 +151,7 @@ def append(path):
 
 
 @pytest.mark.parametrize(
-    "name, damage, words",
+    ("name", "damage", "words"),
     [
         ("data/simulated/truth.h5", append, "data/simulated/truth.h5: workspace bytes differ"),
         ("data/views/dense.h5", Path.unlink, "data/views/dense.h5: listed in manifest.json, not in the workspace"),

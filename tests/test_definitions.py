@@ -131,7 +131,7 @@ def cut(image):
     return image[14:-14, 14:-14]
 
 
-@pytest.mark.parametrize("pixels, removed", [(3.0, True), (3.9, True), (4.2, False), (5.0, False)])
+@pytest.mark.parametrize(("pixels", "removed"), [(3.0, True), (3.9, True), (4.2, False), (5.0, False)])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_shift_is_removed_up_to_four_pixels(truth, pixels, removed, axis):
     shift = np.zeros(2)

@@ -125,7 +125,7 @@ def test_a_stage_refuses_an_edited_dataset(copied):
 
 
 @pytest.mark.parametrize(
-    "edit, words",
+    ("edit", "words"),
     [
         ({"dose": 0}, "dose: 0"),
         ({"overlap": {"dense": 0.75}}, "nearest usable value: 0.7|nearest usable value: 0.8"),

@@ -24,15 +24,21 @@ def test_a_finished_file_replaces_the_old_one(tmp_path):
     assert leftovers(path.parent) == ["a.txt"]
 
 
+def fail_within(writing, error):
+    """Write half of something, then fail."""
+    with writing as temporary:
+        (temporary / "c" if temporary.is_dir() else temporary).write_text("half")
+        raise error
+
+
 @pytest.mark.parametrize(
     "error", [ValueError("x"), OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
 )
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(type(error)), atomic.atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        fail_within(atomic.atomic_path(path), error)
     assert path.read_text() == "old" and leftovers(tmp_path) == ["a.txt"]
 
 
@@ -43,9 +49,8 @@ def test_folders_are_replaced_whole(tmp_path):
     with atomic.atomic_folder(path) as folder:
         (folder / "b").write_text("2")
     assert leftovers(path) == ["b"]
-    with pytest.raises(RuntimeError), atomic.atomic_folder(path) as folder:
-        (folder / "c").write_text("3")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fail_within(atomic.atomic_folder(path), RuntimeError())
     assert leftovers(path) == ["b"] and leftovers(tmp_path) == ["out"]
 
 
@@ -64,7 +69,7 @@ def test_json_is_sorted_and_refuses_nan(tmp_path):
     atomic.write_json(path, {"b": 1, "a": [0.1, None]})
     assert path.read_text().index('"a"') < path.read_text().index('"b"') and path.read_text().endswith("}\n")
     assert json.loads(path.read_text()) == {"a": [0.1, None], "b": 1}
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not JSON compliant"):
         atomic.write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text())["b"] == 1
 

@@ -124,9 +124,10 @@ def test_the_information_is_that_of_the_formula_written_out(case):
         assert alike(found, 4 * a.T @ a, 1e-9)
 
 
-def fit(obj, probe, positions, counts, free, start, precision=None, mean=0.0):
+def fit(obj, scan, counts, free, start, precision=None):
     """Log-amplitudes and phases (2 f,) of the pixels `free` that make counts (corner layout) and prior likeliest."""
-    probes = simulate.shifted_probes(simulate.probe_spectrum(probe), positions - np.rint(positions))[:, 0]
+    positions = scan.positions
+    probes = simulate.shifted_probes(simulate.probe_spectrum(scan.probe), positions - np.rint(positions))[:, 0]
     corners = np.rint(positions).astype(int) - N // 2
     full = obj.astype(complex).ravel()
 
@@ -140,8 +141,8 @@ def fit(obj, probe, positions, counts, free, start, precision=None, mean=0.0):
         for (y, x), patch in zip(corners, back, strict=True):
             gradient[y : y + N, x : x + N] += patch
         local = 2 * (gradient * image.conj()).ravel()[free]
-        pull = 0 * values if precision is None else precision @ (values - mean)
-        value = (rate - counts - counts * np.log(rate / np.maximum(counts, 1))).sum() + pull @ (values - mean) / 2
+        pull = 0 * values if precision is None else precision @ values
+        value = (rate - counts - counts * np.log(rate / np.maximum(counts, 1))).sum() + pull @ values / 2
         return value, np.concatenate([local.real, local.imag]) + pull
 
     options = {"maxiter": 1000, "maxcor": 20, "ftol": 1e-13, "gtol": 1e-4}
@@ -170,7 +171,7 @@ def test_maximum_likelihood_reaches_the_bound(case):
     for _ in range(6):
         counts = measured(case.obj, scan.probe, scan.positions, rng)
         start = truth + 0.05 * rng.standard_normal(len(truth))
-        error = fit(case.obj, scan.probe, scan.positions, counts, free, start) - truth
+        error = fit(case.obj, scan, counts, free, start) - truth
         error[len(free) :] -= error[len(free) :].mean()  # the global phase
         squares.append(error[inner] ** 2)
     ratio = np.sqrt(np.mean(squares) / bound.mean())
@@ -195,7 +196,7 @@ def test_the_most_probable_object_reaches_the_bayesian_bound(case):
         matrix = fisher.information(scan, obj, case.crop)[np.ix_(chosen, chosen)]
         expected.append(fisher.covariance(matrix + precision, keep).diagonal())
         counts = measured(obj, scan.probe, scan.positions, rng)
-        error = fit(obj, scan.probe, scan.positions, counts, free, 0 * truth, precision) - truth
+        error = fit(obj, scan, counts, free, 0 * truth, precision) - truth
         found.append(error[keep] ** 2)
     assert np.mean(expected) < 0.5 * prior.covariance(pixels)[np.ix_(keep, keep)].diagonal().mean()
     assert np.sqrt(np.mean(found) / np.mean(expected)) == pytest.approx(1, abs=0.15)

@@ -62,7 +62,7 @@ def test_samples_are_valid(name, tmp_path):
     assert fuzz.outcome(READERS[name].read, READERS[name].make(tmp_path)) == "valid"
 
 
-@pytest.mark.parametrize("name, case", CASES)
+@pytest.mark.parametrize(("name", "case"), CASES)
 def test_hostile_files_are_one_line_and_cost_nothing(name, case, tmp_path, monkeypatch, limited, capfd):
     change, words = HOSTILE[name][case]
     home = tmp_path / "study" / "here"

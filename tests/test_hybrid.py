@@ -234,7 +234,7 @@ def test_a_missing_or_foreign_manifest_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "spec, words",
+    ("spec", "words"),
     [
         ({"name": "unrolled", "steps": 2, "gradients": 1, "width": 4, "hidden": 1}, "unknown network"),
         ({**SPEC, "depth": 3}, "unknown network"),

@@ -124,7 +124,7 @@ def test_damaged_manifests_are_one_line(text):
 
 
 @pytest.mark.parametrize(
-    "stages, words",
+    ("stages", "words"),
     [
         (None, "no stages"),
         ([], "no stages"),

@@ -42,7 +42,7 @@ def choose(monkeypatch, table):
 
 
 @pytest.mark.parametrize(
-    "means, runs, best",
+    ("means", "runs", "best"),
     [
         ({0: 3, 1: 2, 2: 1, 3: 2}, [0, 1, 2, 3], 2),
         ({0: 3, 1: 4, -1: 2, -2: 1, -3: 2}, [0, 1, -1, -2, -3], -2),
@@ -58,7 +58,7 @@ def test_the_climb_ends_where_both_neighbours_are_no_better_or_the_grid_does(mon
     assert [weight for weight, _, _ in choice.tried] == pytest.approx([0.4 * 2.0**k for k in sorted(runs)])
 
 
-@pytest.mark.parametrize("excess, best", [(0.05, 1), (0.10, 0), (0.2, 0)])
+@pytest.mark.parametrize(("excess", "best"), [(0.05, 1), (0.10, 0), (0.2, 0)])
 def test_of_those_within_one_standard_error_the_largest_weight_is_taken(monkeypatch, excess, best):
     table = losses({0: 1, 1: 1 + excess, -1: 1 + excess}, (1, -1))
     choice, _, _, _ = choose(monkeypatch, table)

@@ -177,7 +177,7 @@ def test_deviance_by_hand():
     assert metrics.poisson_deviance(np.zeros(1), np.ones(1, int)) == pytest.approx(2 * (12 * np.log(10) - 1))
 
 
-@pytest.mark.parametrize("shift, found", [(3.2, -3.2), (6.0, 0.0)])
+@pytest.mark.parametrize(("shift", "found"), [(3.2, -3.2), (6.0, 0.0)])
 def test_a_shift_is_removed_up_to_four_pixels(truth, shift, found):
     moved = fft.ifft2(fourier_shift(fft.fft2(truth), (shift, 0)))
     assert row(moved, truth)["aligned"]["shift_px"][0] == pytest.approx(found, abs=0.1)
@@ -230,3 +230,23 @@ def test_deviance_is_of_good_pixels_and_every_pattern_counts_alike():
 def test_the_headline_has_the_first_crossing():
     best = {"nrmse": 0.1, "phase": {"ssim": 0.9}, "frc": {"0.5": {"first": 0.3, "last": 0.7}}}
     assert scoring.headline({"aligned": best}) == {"nrmse": 0.1, "phase_ssim": 0.9, "frc50": 0.3}
+
+
+def test_the_headline_is_error_phase_and_the_first_crossing_of_one_half():
+    """A curve that falls through 0.5 twice and through 1/2 bit elsewhere: the table has the first fall through 0.5."""
+    frc_row = {"0.5": {"first": 0.3, "last": 0.8}, "half_bit": {"first": 0.5, "last": 0.9}, "one_bit": {"first": 0.2}}
+    both = {"amplitude": {"ssim": 0.11}, "phase": {"ssim": 0.22}, "frc": frc_row}
+    row = {"aligned": {"nrmse": 0.33, **both}, "raw": {"nrmse": 0.44, **both}}
+    assert scoring.headline(row) == {"nrmse": 0.33, "phase_ssim": 0.22, "frc50": 0.3}
+
+
+def test_alignment_moves_only_what_gains(truth):
+    """A shift or ramp that does not lower the error is not taken, whatever a registration finds."""
+    for image in (truth, truth * np.exp(0.7j), 1.3 * truth):
+        found = align.align(image, truth)
+        assert found.shift == (0.0, 0.0) and found.ramp == (0.0, 0.0)
+        assert np.abs(found.image - truth).max() < 1e-9
+    noisy = truth + 0.2 * np.random.default_rng(0).standard_normal(truth.shape)
+    found = align.align(noisy, truth)
+    plain = align.misfit(noisy, truth)
+    assert align.misfit(found.image, truth) <= plain + 1e-9

@@ -36,13 +36,13 @@ def test_jitter_is_uniform_over_a_pitch(raster):
     assert abs(np.corrcoef(jitter.T)[0, 1]) < 0.05, "its own for each axis"
 
 
-@pytest.mark.parametrize("high, train, test", [(481.0, 224, 289), (480.0, 223, 289)])
+@pytest.mark.parametrize(("high", "train", "test"), [(481.0, 224, 289), (480.0, 223, 289)])
 def test_the_guard_is_a_patch_and_a_row(high, train, test):
     """N + 1 = 65 rows between the last training and the first test centre, one more where a row is left over."""
     assert lattice.split_bounds(32.0, high, 64) == ((32.0, train), (test, high))
 
 
-@pytest.mark.parametrize("size, rows", [(64, (32.0, 480.0)), (128, (76.0, 407.9)), (64, (32.5, 481.3))])
+@pytest.mark.parametrize(("size", "rows"), [(64, (32.0, 480.0)), (128, (76.0, 407.9)), (64, (32.5, 481.3))])
 def test_train_and_test_patches_share_no_pixel(size, rows):
     train, test = lattice.split_bounds(*rows, size)
     last_row = np.rint(train[1]) - size // 2 + size - 1
@@ -68,7 +68,9 @@ def test_a_thousandth_of_a_step_off_the_grid_is_refused(off):
         lattice.stride(0.7 + off, 10)
 
 
-@pytest.mark.parametrize("ratio, nearest", [(0.25, "0.2|0.3"), (1.0, "0.9"), (-0.1, "0"), (0.97, "0.9"), (7.0, "0.9")])
+@pytest.mark.parametrize(
+    ("ratio", "nearest"), [(0.25, "0.2|0.3"), (1.0, "0.9"), (-0.1, "0"), (0.97, "0.9"), (7.0, "0.9")]
+)
 def test_an_overlap_off_the_grid_names_the_nearest(ratio, nearest):
     with pytest.raises(StudyError, match=f"nearest usable value: ({nearest})$"):
         lattice.stride(ratio, 10)
@@ -158,7 +160,7 @@ def test_an_overlap_near_the_grid_is_not_on_it(ratio):
         lattice.stride(ratio, 10)
 
 
-@pytest.mark.parametrize("count, step", [(12, 3), (13, 4), (30, 8), (31, 10)])
+@pytest.mark.parametrize(("count", "step"), [(12, 3), (13, 4), (30, 8), (31, 10)])
 def test_the_first_scan_leaves_margins_that_differ_by_a_node_at_most(count, step):
     nodes = np.stack(np.meshgrid(range(count), range(count), indexing="ij"), -1).reshape(-1, 2)
     first = lattice.scan_order(nodes, step, rng())[0]

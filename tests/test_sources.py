@@ -162,7 +162,7 @@ def test_truth_lies_in_the_groups_frame(loss, size):
 
 
 @pytest.mark.parametrize("loss", ["truth", "likelihood"])
-@pytest.mark.parametrize("size, patterns", [(1, 1), (4, 4), (16, 16), (0, 49)])
+@pytest.mark.parametrize(("size", "patterns"), [(1, 1), (4, 4), (16, 16), (0, 49)])
 def test_every_group_size_trains(size, patterns, loss):
     source = scans(size, loss=loss, objects=2, judged_patterns=4)
     batch, judge = source.draw(2, noise.stream(0, "network"))

@@ -51,7 +51,7 @@ def test_a_good_run_logs_its_duration_outside_the_outs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "body, words",
+    ("body", "words"),
     [
         ('raise StudyError("params.yaml: dose: -1 is outside (0, 1e12]")', "dose: -1"),
         ('raise OSError(errno.ENOSPC, "No space left on device", "data/x.h5")', "data/x.h5: No space left"),

@@ -11,7 +11,7 @@ def test_mean_and_sample_standard_deviation_of_known_numbers():
     assert statistics.mean_sd([1.0, 2.0, 3.0]) == (2.0, 1.0), "squares over n - 1"
     assert statistics.mean_sd([4.0]) == (4.0, None)
     for bad in ([], [1.0, np.nan]):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"finite|empty"):
             statistics.mean_sd(bad)
 
 
@@ -38,7 +38,7 @@ def test_the_default_interval_is_pinned_to_its_resamples():
     assert statistics.bootstrap_mean(values, 2026) == pytest.approx((0.124271429, 0.391442857), abs=1e-8)
 
 
-@pytest.mark.parametrize("runs, coverage", [(3, 0.74), (5, 0.85), (7, 0.87), (20, 0.935)])
+@pytest.mark.parametrize(("runs", "coverage"), [(3, 0.74), (5, 0.85), (7, 0.87), (20, 0.935)])
 def test_coverage_of_the_interval_is_what_the_module_says(runs, coverage):
     rng = np.random.Generator(np.random.Philox(runs))
     draws = [statistics.bootstrap_mean(rng.normal(size=runs), seed=i, draws=400) for i in range(1500)]
@@ -67,7 +67,7 @@ def test_pairing_removes_what_runs_share():
 
 
 @pytest.mark.parametrize(
-    "nrmse, flat, valid, lost",
+    ("nrmse", "flat", "valid", "lost"),
     [
         (0.2, 0.5, 1.0, False),
         (0.5, 0.5, 1.0, True),

@@ -7,7 +7,7 @@ from ptychodose.formats.h5 import read_arrays, write_arrays
 
 
 @pytest.mark.parametrize(
-    "value, length, shown",
+    ("value", "length", "shown"),
     [
         ("plain µm", 8, "plain µm"),
         ("a\nb\x1b[2J\u2028", 40, r"a\nb\x1b[2J\u2028"),
@@ -26,7 +26,7 @@ def test_numbers_without_a_text_have_an_excerpt():
 
 
 @pytest.mark.parametrize(
-    "text, words",
+    ("text", "words"),
     [
         ('{"a": NaN}', "NaN"),
         ("[-Infinity]", "Infinity"),

@@ -185,7 +185,9 @@ def test_the_committed_table_is_as_it_would_be_written_and_calls_every_run_worse
     assert {row["flat_nrmse"] for row in solved} == {row["nrmse"] for row in committed() if row["arm"] == "flat"}
 
 
-@pytest.mark.parametrize("cell, bad", [(",300,", f",{bad},") for bad in ("nan", "inf", "x", "")] + [(",0\n", ",2\n")])
+@pytest.mark.parametrize(
+    ("cell", "bad"), [(",300,", f",{bad},") for bad in ("nan", "inf", "x", "")] + [(",0\n", ",2\n")]
+)
 def test_a_cell_that_is_no_finite_number_or_flag_is_named(study, tmp_path, cell, bad):
     path, run = tmp_path / "sweep.csv", design.star(study)[0]
     results_csv.add(path, run, scene.CODE, scene.details(run, ("flat",)))

@@ -59,7 +59,7 @@ def test_every_group_size_and_architecture_gets_the_same_visits(bright, kind):
         assert visits == {1: 64, 4: 64}
 
 
-@pytest.mark.parametrize("size, groups", [(1, 8), (4, 2), (16, 1)])
+@pytest.mark.parametrize(("size", "groups"), [(1, 8), (4, 2), (16, 1)])
 def test_a_step_sees_the_same_number_of_patterns_whatever_the_group_size(size, groups):
     source, seen = procedural(size), []
     draw = source.draw

@@ -159,7 +159,7 @@ def test_revisions_that_cannot_be_compared_are_one_line(home, capsys):
 
 
 @pytest.mark.parametrize(
-    "one, two, agree",
+    ("one", "two", "agree"),
     [
         ([1.0, 1000.0], [1.9, 1000.0], True),  # of the largest magnitude, not of each value
         ([1.0, 1000.0], [2.1, 1000.0], False),
@@ -197,7 +197,7 @@ def bundle(meta, weights):
 
 
 @pytest.mark.parametrize(
-    "name, old, new, problem",
+    ("name", "old", "new", "problem"),
     [
         ("a.h5", h5(x=[1.0, 2.0]), h5(x=[1.0, 2.001]), None),
         ("a.h5", h5(x=[1.0, 2.0]), h5(x=[1.0, 2.1]), "values of x"),

@@ -36,7 +36,9 @@ def edit(path, change):
     Path(path).write_text(json.dumps(document))
 
 
-@pytest.mark.parametrize("key, value", [("bytes", 1), ("sha256", DIGEST), ("content_sha256", DIGEST), ("path", "x")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("bytes", 1), ("sha256", DIGEST), ("content_sha256", DIGEST), ("path", "x")]
+)
 def test_a_stage_manifest_that_disagrees_with_the_joined_one_is_named(key, value):
     edit(ONE, lambda document: document["outputs"][0].update({key: value}))
     disagreeing = {(ARRAY, f"{ONE} and manifest.json disagree")}

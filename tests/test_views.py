@@ -57,7 +57,7 @@ def test_training_views_of_any_overlap_have_equal_patterns(scan):
     assert len(build(scan, 3, 800).index) == len(build(scan, 8, 800).index) == 800
 
 
-@pytest.mark.parametrize("wanted, nearest", [(100_000, 7176), (807, 806)])
+@pytest.mark.parametrize(("wanted", "nearest"), [(100_000, 7176), (807, 806)])
 def test_impossible_numbers_of_patterns_name_the_nearest(scan, wanted, nearest):
     with pytest.raises(StudyError, match=f"nearest usable value: {nearest}"):
         build(scan, 3, wanted)

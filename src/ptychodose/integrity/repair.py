@@ -71,7 +71,7 @@ def _listing(folder: record.Folder, far: Remote | None) -> list[Repair]:
         if not any(wanted.met_by(place.found) for place in copies) and folder.names is not None:
             made = Path(stack.enter_context(TemporaryDirectory(prefix="ptychodose-"))) / md5
             made.write_bytes(lock.written(folder.names))
-            copies.append(Place("the folder's files", made, digests(made), lambda source: None))
+            copies.append(Place("the folder's files", made, digests(made), lambda _: None))
         return _settle(folder.out.path, wanted, copies)
 
 
