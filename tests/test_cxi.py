@@ -54,6 +54,13 @@ def test_the_file_says_a_bad_pixel_by_one(path):
         assert (file["entry_1/instrument_1/detector_1/mask"][()] == ~header().mask).all()
 
 
+def test_a_scan_that_drowns_in_its_background_is_not_written(tmp_path):
+    dark = dataclasses.replace(header(), background=np.full((64, 64), 0.5))
+    with pytest.raises(StudyError, match=r"generate\.background: .* raise dose") as caught:
+        cxi.write(tmp_path / "train.cxi", dark, iter([counts()]))
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
 def test_a_file_of_the_first_schema_had_no_background(path):
     clean = dataclasses.replace(header(), background=np.zeros((64, 64)))
     cxi.write(path, clean, iter([counts()]))

@@ -43,6 +43,7 @@ def write(path: Path, scan: Scan, counts: Iterable[NDArray[np.uint32]]) -> float
     """Write one split of a planned scan block by block; returns the measured mean signal per pattern.
 
     `counts` yields consecutive blocks (m, N, N) uint32, centred layout. Memory holds one block and the packed file.
+    Raises StudyError when no signal is left beside the background: no file is then written.
     """
     size, number = scan.size, len(scan)
     with writing(path) as file:
@@ -59,6 +60,11 @@ def write(path: Path, scan: Scan, counts: Iterable[NDArray[np.uint32]]) -> float
         if done != number:
             raise ValueError(f"{done} patterns for {number} positions")
         measured = total / number - float(scan.background[scan.mask].sum())
+        if measured <= 0:
+            raise StudyError(
+                f"generate.background: {total / number:g} counts per pattern in good pixels are no more than the "
+                "background alone brings; lower it, raise dose or open generate.mask"
+            )
         _write_geometry(file, scan)
         _write_study(file, scan, measured)
     return measured
