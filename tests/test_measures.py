@@ -79,7 +79,8 @@ def scattered():
 @pytest.fixture(scope="module")
 def drawn(scattered):
     """Groups of four that are not the same size: some tight, some wide."""
-    return np.stack([noise.stream(1, "views").permutation(30)[:4] for _ in range(12)] + [np.arange(4)])
+    rng = noise.stream(1, "views")
+    return np.stack([rng.permutation(30)[:4] for _ in range(12)] + [np.arange(4)])
 
 
 def test_m1_averages_all_pairs_of_every_group(scattered, drawn):

@@ -250,3 +250,9 @@ def test_alignment_moves_only_what_gains(truth):
     found = align.align(noisy, truth)
     plain = align.misfit(noisy, truth)
     assert align.misfit(found.image, truth) <= plain + 1e-9
+
+
+def test_a_registration_that_makes_it_worse_is_not_taken(truth, monkeypatch):
+    worse = truth + 0.2 * np.abs(truth).mean() * np.random.default_rng(1).standard_normal(truth.shape)
+    monkeypatch.setattr(align, "_shifted", lambda start, _: replace(start, image=worse, shift=(1.0, 1.0)))
+    assert align.align(truth, truth).shift == (0.0, 0.0)
