@@ -188,3 +188,21 @@ def test_the_committed_configuration_has_no_secrets_and_safe_defaults(finished):
     text = (finished.folder / ".dvc/config").read_text().lower()
     assert not re.search(r"password|secret|token|access_key|credential", text)
     assert "analytics = false" in text and "verify = true" in text and "url = ~/" in text
+
+
+def test_a_background_and_a_mask_run_through_all_stages_by_parameters_alone(copied):
+    clean = json.loads((copied.folder / "metrics/details.json").read_text())
+    copied.dvc("exp", "run", "-S", "generate.background=0.25", "-S", "generate.mask=data/masks/beamstop.png")
+    assert copied.study("verify").returncode == 0
+    noisy = json.loads((copied.folder / "metrics/details.json").read_text())
+    assert set(noisy["arms"]) == ROWS, "every arm honours both"
+    assert 0.8 < noisy["photons_per_pixel"] / clean["photons_per_pixel"] < 1, "background is no signal"
+    for view in ("dense", "sparse"):
+        for kind in ("crb", "bayes"):
+            pairs = zip(
+                noisy["limit"]["views"][view][kind]["nrmse"], clean["limit"]["views"][view][kind]["nrmse"], strict=True
+            )
+            assert all(worse > better for worse, better in pairs)
+    for arm in ("map", "dense", "hybrid"):
+        assert noisy["arms"][arm]["aligned"]["nrmse"] < noisy["arms"]["flat"]["aligned"]["nrmse"]
+    assert 0.2 < noisy["arms"]["oracle"]["deviance"] < 1.3, "deviance knows both"
