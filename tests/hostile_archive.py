@@ -149,7 +149,7 @@ ENTER = "enter.weight"
 BASE: dict[str, tuple[Change, str]] = {
     "a pickled array": (array("objectGuess", lambda a: np.array([Payload()], object)), "pickled"),
     "a pickle by name of an array": (lambda path: path.write_bytes(pickle.dumps(Payload())), "pickled"),
-    "a pickle as an array's bytes": (put("objectGuess.npy", pickle.dumps(Payload())), "damaged"),
+    "a pickle as an array's bytes": (put("objectGuess.npy", pickle.dumps(Payload())), "magic string"),
     "a path that climbs": (put("../evil.npy", b""), "outside"),
     "an absolute path": (put("/tmp/evil.npy", b""), "outside"),
     "a drive": (put("C:\\evil.npy", b""), "outside"),
@@ -158,7 +158,7 @@ BASE: dict[str, tuple[Change, str]] = {
     "encryption": (ENCRYPTED, "encrypted"),
     "LZMA": (packed_as(zipfile.ZIP_LZMA), "compressed in a way"),
     "arrays that claim more than they pack": (OVERCLAIMED, "more than"),
-    "arrays that unpack to more than they claim": (bomb, "truncated|damaged"),
+    "arrays that unpack to more than they claim": (bomb, "Bad CRC"),
     "10^13 numbers": (npy(b"(70, 66)", b"(9999999999999,)"), "claims"),
     "-1 numbers": (npy(b"(70, 66)", b"(-1, 66)"), "neither"),
     "more numbers than bytes": (npy(b"(70, 66)", b"(71, 66)"), "claims"),

@@ -1,6 +1,8 @@
 """Masks of bad pixels: pictures and HDF5 of any usual kind, 0 = good; everything else is one line."""
 
 import re
+import struct
+import zlib
 
 import h5py
 import numpy as np
@@ -30,6 +32,33 @@ def array(values, name="mask"):
     return write
 
 
+def raw_png(pixels, depth, colour):
+    """A PNG of given bytes per row, packed; depth in bits, colour 0: grey, 2: RGB."""
+
+    def write(path):
+        head = struct.pack(">IIBBBBB", 16, 16, depth, colour, 0, 0, 0)
+        packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+        chunks = ((b"IHDR", head), (b"IDAT", packed), (b"IEND", b""))
+        made = [struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks]
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(made))
+
+    return write
+
+
+def cut(path):
+    """Without the last rows and all that ends the file."""
+    raw_png(np.random.default_rng(0).integers(1, 255, (16, 16), np.uint8), 8, 0)(path)
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def tiled(path):
+    """A TIFF of 16 x 16 pixels in a packed tile of 64 MiB, which is most of what it would cost."""
+    packed, tags = zlib.compress(bytes(2**26), 9), [(256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1)]
+    tags += [(322, 2**13), (323, 2**13), (324, 8 + 2 + 12 * 10 + 4), (325, len(packed))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, 10) + entries + bytes(4) + packed)
+
+
 GREY = BAD.astype(np.uint8) * 255
 GOOD = {
     "grey": ("a.png", picture(GREY)),
@@ -54,12 +83,18 @@ def test_zero_is_good_in_every_kind(tmp_path, kind):
     assert found.dtype == bool and (found == ~BAD).all()
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n%%EOF\n"
 REFUSED = {
     "another suffix": ("a.npy", lambda path: path.write_bytes(b"x"), r"none of \.png"),
     "absent": ("a.png", lambda path: None, "not found"),
     "a folder": ("a.png", lambda path: path.mkdir(), "not found"),
     "no picture": ("a.png", lambda path: path.write_bytes(b"x" * 99), "not a readable picture"),
     "cut": ("a.png", lambda path: (picture(GREY)(path), path.write_bytes(path.read_bytes()[:45])), "not a readable"),
+    "cut rows": ("a.png", cut, "not a readable"),
+    "colours of 16 bit": ("a.png", raw_png(np.repeat(BAD, 3, 1).astype(">u2"), 16, 2), "colours of 16 bit"),
+    "a packed TIFF": ("a.tif", lambda path: Image.fromarray(GREY).save(path, compression="tiff_lzw"), "compressed"),
+    "a TIFF of one huge tile": ("a.tif", tiled, "compressed"),
+    "a program": ("a.png", lambda path: path.write_bytes(EPS), "cannot identify"),
     "another size": ("a.png", picture(np.zeros((16, 20), np.uint8)), "has 16 x 20 pixels, the detector 16 x 16"),
     "a bomb": ("a.png", lambda path: Image.new("1", (15000, 15000)).save(path), "not a readable|15000 x 15000"),
     "colour": ("a.png", picture(np.dstack([GREY, GREY, 0 * GREY])), "in colour"),

@@ -43,7 +43,7 @@ def test_pickles_are_never_loaded(path):
 def test_members_beyond_the_limit_are_refused_before_they_are_read(path):
     np.savez_compressed(path, a=np.zeros(LIMIT // 8 + 1))  # a few hundred bytes on disk
     assert path.stat().st_size < 10_000
-    refused(path, "a is .* GiB, more than .*; crop it")
+    refused(path, "'a.npy' claims 1.0 MiB, more than 1.0; too large")
     np.savez_compressed(path, a=np.zeros(LIMIT // 8 - 100))
     assert len(npz.read(path, ["a"], LIMIT, "the test")["a"]) == LIMIT // 8 - 100
 
@@ -54,14 +54,14 @@ def test_headers_that_claim_more_than_there_is_are_refused(path, shape):
     np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", header.getvalue() + bytes(80))
-    refused(path, r"truncated|damaged")
+    refused(path, "a claims|a is float64 .*, neither|a has an unreadable header")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY", b"PK\x03\x04"])
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY", b"\x93NUMPY\2\0", b"PK"])
 def test_members_that_are_no_arrays_are_refused(path, content):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", content)
-    refused(path, r"truncated|damaged")
+    refused(path, "EOF|magic|no plain array")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -79,16 +79,16 @@ def test_every_damage_is_one_line_or_harmless(path, save):
         assert "\n" not in said
         assert not found or np.array_equal(found["a"], ARRAYS["a"])
         path.write_bytes(whole[:at])
-        refused(path, r"truncated|damaged|pickled")
+        refused(path, "damaged or no NPZ|pickled")
 
 
 def test_other_files_are_refused(path, tmp_path):
     refused(path, "the test: .*not found")
     path.mkdir()
-    refused(path, "truncated or not an NPZ")
+    refused(path, "damaged or no NPZ .*directory")
     path.rmdir()
     with open(path, "wb") as file:
         np.save(file, ARRAYS["a"])
-    refused(path, "truncated or not an NPZ")
+    refused(path, "not a zip file")
     path.write_text("text")
-    refused(path, r"truncated|damaged|pickled")
+    refused(path, "not a zip file")

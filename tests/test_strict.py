@@ -1,5 +1,7 @@
 """What all readers of foreign bytes share: excerpts, JSON, paths, and text that HDF5 cannot hang on."""
 
+import h5py
+import numpy as np
 import pytest
 
 from ptychodose.formats import hdf5_guard, untrusted
@@ -69,3 +71,12 @@ def test_texts_come_back_and_never_use_the_global_heap(tmp_path, value):
     write_arrays(path, {}, {"text": value})
     assert read_arrays(path, "remake it")[1] == {"text": value}
     assert b"GCOL" not in path.read_bytes() and hdf5_guard.text(value).shape == ()
+
+
+def test_arrays_of_hdf5_are_refused_together_before_they_are_read(tmp_path):
+    write_arrays(tmp_path / "a.h5", {"a": np.zeros(8), "b": np.zeros(8)})
+    with h5py.File(tmp_path / "a.h5") as file:
+        found = dict(hdf5_guard.datasets(file))
+        assert hdf5_guard.arrays(found, 128)["b"].shape == (8,)
+        with pytest.raises(ValueError, match="too large"):
+            hdf5_guard.arrays(found, 127)

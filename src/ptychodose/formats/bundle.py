@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from ptychodose.errors import StudyError
 from ptychodose.formats import archive, hdf5_guard
 from ptychodose.formats.atomic import atomic_path, sha256_file
-from ptychodose.formats.untrusted import MAX_JSON, is_whole, one_line, parse_json
+from ptychodose.formats.untrusted import DAMAGE, MAX_JSON, is_whole, one_line, parse_json
 
 SCHEMA = 1
-MEMBERS = ("bundle.json", "weights.h5")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
-MAX_BYTES = 2**28  # 256 MiB; a default bundle has about 50 kB
-LIMITS = {"bundle.json": MAX_JSON, "weights.h5": MAX_BYTES}
+MAX_WEIGHTS = 2**28  # bytes; a default bundle has about 50 kB
+MEMBERS = {"bundle.json": MAX_JSON, "weights.h5": MAX_WEIGHTS}
 LARGEST = 1024  # of the whole numbers that describe a network
 
 
 def save(path: Path, meta: Mapping[str, Any], weights: Mapping[str, NDArray]) -> tuple[str, int]:
     """Write a bundle; returns its SHA256 (64 lower-case hex), computed from disk after the write, and its size.
 
-    `meta` is JSON-able: architecture and arguments, group_size, N, dose, digests of what it was trained on.
+    `meta` is JSON-able: architecture and arguments, group_size, N, dose, digests of what it was trained on; `weights`
+    are tensors of any shape by name.
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
@@ -47,34 +47,29 @@ def save(path: Path, meta: Mapping[str, Any], weights: Mapping[str, NDArray]) ->
 
 
 def load(path: Path, sha256: str | None = None) -> tuple[dict[str, Any], dict[str, NDArray]]:
-    """Read a bundle's meta and weights. Raises StudyError for a wrong digest, foreign or missing members,
-    damaged content, an unknown schema; nothing but numbers and JSON is ever interpreted."""
+    """Read a bundle's meta and weights, in the shapes they were saved in. Raises StudyError for a wrong digest, foreign
+    or missing members, damaged content, an unknown schema; nothing but numbers and JSON is ever interpreted."""
     remedy = "restore it with `dvc checkout` or retrain with `dvc repro`"
     if not path.is_file():
         raise StudyError(f"{path}: bundle not found; {remedy}")
     if sha256 is not None and sha256_file(path) != sha256:
         raise StudyError(f"{path}: SHA256 differs from the training manifest's {sha256[:12]}…; {remedy}")
     try:
-        document, data = _members(path)
+        with zipfile.ZipFile(path) as zipped:
+            infos = archive.members(zipped)
+            if infos.keys() != MEMBERS.keys():
+                raise ValueError(f"members {one_line(list(infos)[:4], 60)} instead of {list(MEMBERS)}")
+            document, data = (archive.unpacked(zipped, infos[name], MEMBERS[name], False) for name in MEMBERS)
         meta = _meta(document)
         with h5py.File(io.BytesIO(data), "r") as file:
             found = dict(hdf5_guard.datasets(file))
             for name, item in found.items():
                 if "/" in name or item.dtype.kind not in "fi":
                     raise ValueError(f"{name} is not a plain numeric tensor")
-            weights = hdf5_guard.load(found, MAX_BYTES)
-    except (*archive.DAMAGE, *hdf5_guard.DAMAGE) as error:
+            weights = hdf5_guard.arrays(found, MAX_WEIGHTS)
+    except DAMAGE as error:
         raise StudyError(f"{path}: damaged bundle ({one_line(error)}); {remedy}") from None
     return meta, weights
-
-
-def _members(path: Path) -> tuple[bytes, bytes]:
-    with zipfile.ZipFile(path) as zipped:
-        infos = archive.members(zipped)
-        if sorted(infos) != list(MEMBERS):
-            raise ValueError(f"members {one_line(list(infos)[:4], 60)} instead of {list(MEMBERS)}")
-        document, data = (archive.read(zipped, infos[name], limit, compressed=False) for name, limit in LIMITS.items())
-        return document, data
 
 
 def _meta(document: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ptychodose.errors import StudyError
 from ptychodose.formats import hdf5_guard
 from ptychodose.formats.atomic import atomic_path
-from ptychodose.formats.untrusted import one_line
+from ptychodose.formats.untrusted import DAMAGE, one_line
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def writing(path: Path) -> Iterator[h5py.File]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[str, object] | None = None) -> None:
-    """Write arrays by name ("group/name" makes groups) and root attributes, sorted, without times."""
+    """Write arrays of any shape by name ("group/name" makes groups) and root attributes, sorted, without times."""
     with writing(path) as file:
         for name in sorted(arrays):
             file.create_dataset(name, data=arrays[name], track_times=False)
@@ -38,22 +38,22 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[
 
 
 def read_arrays(path: Path, remedy: str) -> tuple[dict[str, NDArray], dict[str, object]]:
-    """Read every dataset stored in the file itself, in native byte order, and the root attributes.
+    """Read every dataset stored in the file itself, in its shape and native byte order, and the root attributes.
 
     Links and virtual datasets are refused, so a file cannot pull in another one. Raises StudyError ending in
     `remedy` when the file is absent, damaged, holds anything but plain finite arrays, or more than 1 GiB of them.
     """
     try:
         with h5py.File(path, "r") as file:
-            arrays = hdf5_guard.load(dict(hdf5_guard.datasets(file)))
+            arrays = hdf5_guard.arrays(dict(hdf5_guard.datasets(file)))
             attributes = hdf5_guard.attributes(file)
-    except hdf5_guard.DAMAGE as error:
+    except DAMAGE as error:
         raise StudyError(f"{path}: not readable ({one_line(error)}); {remedy}") from None
     return arrays, attributes
 
 
 def read_array(path: Path, name: str, remedy: str) -> NDArray:
-    """The dataset `name` of a file of arrays. Raises StudyError as `read_arrays`, and when there is none."""
+    """The dataset `name` of a file, in its shape. Raises StudyError as `read_arrays`, and when there is none."""
     arrays, _ = read_arrays(path, remedy)
     if name not in arrays:
         raise StudyError(f"{path}: entry {name} is missing; {remedy}")

@@ -2,7 +2,7 @@
 
 A header of a few bytes can claim 10^15 numbers, point into another file, run in circles, or name a filter that
 unpacks a thousandfold. Only what this study writes is read, and gzip, shuffle and fletcher32 for files repacked by
-h5py. All functions raise one of DAMAGE, with a reason that fits a line.
+h5py. All functions raise one of `untrusted.DAMAGE`, with a reason that fits a line.
 """
 
 import math
@@ -12,20 +12,18 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5z
 from numpy.typing import NDArray
 
+from ptychodose.formats.untrusted import DAMAGE as DAMAGE
 from ptychodose.formats.untrusted import one_line, quoted
 
-MAX_BYTES = 2**30  # of the arrays of a file that are held in memory; the largest object of a study has 512 MiB
+MAX_ARRAYS = 2**30  # bytes that a file's arrays may take; the largest object of a study has 512 MiB
 MAX_CHUNK = 2**26
 MAX_NAMES, MAX_DEPTH, MAX_ATTRIBUTES = 10_000, 8, 64
-# Whatever HDF5 and h5py raise for a damaged file; recursion is a RuntimeError, bad UTF-8 a ValueError.
-DAMAGE = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError,
-          zlib.error)  # fmt: skip
-SCALEOFFSET, SHUFFLE, DEFLATE, FLETCHER32 = (
-    h5py.h5z.FILTER_SCALEOFFSET, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32,
+SCALEOFFSET, SHUFFLE, DEFLATE, FLETCHER32 = FILTERS = (  # in the order in which h5py chains them
+    h5z.FILTER_SCALEOFFSET, h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32,
 )  # fmt: skip
-ORDER = (SCALEOFFSET, SHUFFLE, DEFLATE, FLETCHER32)  # as h5py chains them
 SCALEOFFSET_HEAD = 21  # bytes before the packed numbers of a chunk: their width, then the smallest of them
 
 
@@ -60,53 +58,52 @@ def dataset(group: h5py.Group, path: str) -> h5py.Dataset:
     return item
 
 
+def _size(item: h5py.Dataset) -> int:
+    """Bytes that a dataset claims; its own `nbytes` overflows."""
+    return math.prod(item.shape) * item.dtype.itemsize
+
+
 def _check_storage(item: h5py.Dataset, path: str) -> None:
-    claimed, stored = math.prod(item.shape) * item.dtype.itemsize, item.id.get_storage_size()
+    """ValueError unless the file holds every byte that is claimed. HDF5 would read beyond a chunk that is too short,
+    and sets deflate no limit."""
+    claimed, stored = _size(item), item.id.get_storage_size()
     if stored > item.file.id.get_filesize():
         raise ValueError(f"{quoted(path)} claims to fill more than the file")
     if item.chunks is None:
         if stored < claimed:
             raise ValueError(f"{quoted(path)} claims {claimed} bytes but stores {stored}")
         return
-    chunk = math.prod(item.chunks) * item.dtype.itemsize
+    size, filters = math.prod(item.chunks) * item.dtype.itemsize, _filters(item, path)
     wanted = math.prod(-(-side // part) for side, part in zip(item.shape, item.chunks, strict=True))
-    if chunk > MAX_CHUNK:
-        raise ValueError(f"{quoted(path)} has chunks of {chunk / 2**20:.0f} MiB")
-    if item.id.get_num_chunks() != wanted:
-        raise ValueError(f"{quoted(path)} claims {wanted} chunks but stores {item.id.get_num_chunks()}")
-    _check_chunks(item, path, _filters(item, path), chunk)
-
-
-def _filters(item: h5py.Dataset, path: str) -> list[int]:
-    """Filters of a dataset; any that is not known, out of order, or set for other numbers is refused by name."""
-    plist = item.id.get_create_plist()
-    found: list[int] = []
-    for number in range(plist.get_nfilters()):
-        code, _, values, name = plist.get_filter(number)
-        if code not in ORDER[ORDER.index(found[-1]) + 1 if found else 0 :]:
-            raise ValueError(f"{quoted(path)} is packed by filter {one_line(name.decode('latin-1') or code, 40)}")
-        if code == SCALEOFFSET:
-            kind = item.dtype
-            # integer scaling; numbers per chunk; integer class; their size and sign. HDF5 takes these at their word.
-            wanted = (2, math.prod(item.chunks), 0, kind.itemsize, int(kind.kind == "i"))
-            if kind.kind not in "iu" or (values[0], *values[2:6]) != wanted:
-                raise ValueError(f"{quoted(path)} is packed by a scaleoffset filter of other numbers")
-        found.append(code)
-    return found
-
-
-def _check_chunks(item: h5py.Dataset, path: str, filters: list[int], size: int) -> None:
-    """Check every chunk's packed bytes: HDF5 would read beyond a short one, and sets deflate no limit."""
+    if size > MAX_CHUNK:
+        raise ValueError(f"{quoted(path)} has chunks of {size / 2**20:.0f} MiB")
     chunks: list[Any] = []
-    if filters:
-        item.id.chunk_iter(chunks.append)
-    for chunk in chunks:
+    item.id.chunk_iter(chunks.append)
+    if len(chunks) != wanted:
+        raise ValueError(f"{quoted(path)} claims {wanted} chunks but stores {len(chunks)}")
+    for chunk in chunks if filters else ():
         if chunk.size > 2 * size + 1024:
             raise ValueError(f"{quoted(path)} has a packed chunk larger than what it packs")
         mask, data = item.id.read_direct_chunk(chunk.chunk_offset)
         active = {code for bit, code in enumerate(filters) if not mask >> bit & 1}
         if not _fits(data, active, size, item.dtype.itemsize):
             raise ValueError(f"{quoted(path)} has a chunk that does not unpack to its size")
+
+
+def _filters(item: h5py.Dataset, path: str) -> list[int]:
+    """Filters of a dataset; any that is not known, out of order, or set for other numbers is refused by name."""
+    plist, kind = item.id.get_create_plist(), item.dtype
+    found: list[int] = []
+    # integer scaling; numbers per chunk; integer class; their size and sign. HDF5 takes these at their word.
+    scaling = (2, math.prod(item.chunks), 0, kind.itemsize, int(kind.kind == "i"))
+    for number in range(plist.get_nfilters()):
+        code, _, values, name = plist.get_filter(number)
+        if code not in FILTERS[FILTERS.index(found[-1]) + 1 if found else 0 :]:
+            raise ValueError(f"{quoted(path)} is packed by filter {one_line(name.decode('latin-1') or code, 40)}")
+        if code == SCALEOFFSET and (kind.kind not in "iu" or (values[0], *values[2:6]) != scaling):
+            raise ValueError(f"{quoted(path)} is packed by a scaleoffset filter of other numbers")
+        found.append(code)
+    return found
 
 
 def _fits(data: bytes, active: set[int], size: int, itemsize: int) -> bool:
@@ -137,27 +134,29 @@ def datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
                 yield f"{prefix}{name}", dataset(group, name)
 
 
-def load(found: Mapping[str, h5py.Dataset], max_bytes: int = MAX_BYTES) -> dict[str, NDArray]:
-    """The arrays of several checked datasets, native byte order. Refused before memory is taken: more than
-    `max_bytes` of them, or more stored than the file holds (datasets that share their bytes)."""
-    claimed = sum(math.prod(item.shape) * item.dtype.itemsize for item in found.values())
+def arrays(found: Mapping[str, h5py.Dataset], max_bytes: int = MAX_ARRAYS) -> dict[str, NDArray]:
+    """All of several checked datasets of one file, in their shapes and native byte order, finite.
+
+    Refused before memory is taken: more than `max_bytes`, or more than the file holds (datasets that share bytes).
+    """
+    claimed = sum(_size(item) for item in found.values())
     if claimed > max_bytes:
         raise ValueError(f"arrays of {claimed / 2**20:.0f} MiB, more than {max_bytes / 2**20:.0f}; too large")
     sizes = [item.file.id.get_filesize() for item in found.values()]  # of one file
     if sum(item.id.get_storage_size() for item in found.values()) > max(sizes, default=0):
         raise ValueError("the arrays claim more than the file has")
-    return {name: array(item, name) for name, item in found.items()}
+    made = {}
+    for name, item in found.items():
+        values = np.asarray(item[()])
+        made[name] = values.astype(values.dtype.newbyteorder("="), copy=False)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{quoted(name)} holds values that are not finite")
+    return made
 
 
-def array(item: h5py.Dataset, name: str, max_bytes: int = MAX_BYTES) -> NDArray:
-    """All of a checked dataset in native byte order, finite."""
-    if math.prod(item.shape) * item.dtype.itemsize > max_bytes:
-        raise ValueError(f"{quoted(name)} has shape {item.shape}: too large")
-    values = np.asarray(item[()])
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    if not np.isfinite(values).all():
-        raise ValueError(f"{quoted(name)} holds values that are not finite")
-    return values
+def array(item: h5py.Dataset, name: str) -> NDArray:
+    """All of one checked dataset, as `arrays`; `name` is for messages."""
+    return arrays({name: item})[name]
 
 
 def attributes(item: h5py.Group | h5py.Dataset) -> dict[str, object]:

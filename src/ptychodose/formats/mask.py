@@ -10,13 +10,14 @@ from PIL import Image
 
 from ptychodose.errors import StudyError
 from ptychodose.formats import hdf5_guard
-from ptychodose.formats.untrusted import one_line
+from ptychodose.formats.untrusted import DAMAGE, one_line
 
 PICTURES, ARRAYS = (".png", ".tif", ".tiff"), (".h5", ".hdf5", ".cxi")
 ENTRIES = ("mask", "entry_1/instrument_1/detector_1/mask")  # looked for in this order
 MOST_BAD = 0.9  # share of bad pixels beyond which a mask is more likely to be inverted than true
+FORMATS = ("PNG", "TIFF")  # whatever the name says: for some others Pillow starts another program
 # What Pillow raises for a damaged picture or for one that would unpack to more than it may
-DAMAGE = (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+PILLOW_DAMAGE = (*DAMAGE, Image.DecompressionBombError)
 
 
 def read_mask(path: Path, size: int) -> NDArray[np.bool_]:
@@ -43,12 +44,19 @@ def _picture(path: Path, size: int) -> NDArray[np.bool_]:
     """Bad pixels (h, w) of a picture; its size is checked before it is unpacked."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(path) as image:
+            warnings.simplefilter("ignore")  # of odd metadata and large images, which are refused here
+            with Image.open(path, formats=FORMATS) as image:
                 if image.size != (size, size):
                     return np.zeros(image.size[::-1], bool)
+                if image.info.get("compression", "raw") != "raw":  # a packed TIFF may hold tiles of any size
+                    raise ValueError("a TIFF that is compressed")
+                packing = str(image.tile[0].args).split(",")[0]  # such as RGB;16B, of which Pillow drops the low byte
+                if image.mode not in ("1", "L", "F", "I", "I;16", "I;16B") and "16" in packing:
+                    raise ValueError("colours of 16 bit")
+                image.verify()  # to the end: Pillow takes rows that are cut off for black ones
+            with Image.open(path, formats=FORMATS) as image:
                 values = np.asarray(image.convert("RGBA") if image.mode in ("P", "PA", "LA") else image)
-    except DAMAGE as error:
+    except PILLOW_DAMAGE as error:
         _refuse(path, f"not a readable picture ({one_line(error, 60)}); save it again")
     colours = values[..., :3] if values.ndim == 3 else values[..., None]
     if (colours != colours[..., :1]).any():
@@ -67,8 +75,8 @@ def _array(path: Path) -> NDArray[np.bool_]:
                     continue
                 if item.ndim != 2 or item.dtype.kind not in "biu":
                     raise ValueError(f"{name} is {item.dtype} {item.shape}, not whole numbers of two dimensions")
-                return hdf5_guard.array(item, name, 2**26) != 0
-    except hdf5_guard.DAMAGE as error:
+                return hdf5_guard.arrays({name: item}, 2**26)[name] != 0
+    except DAMAGE as error:
         _refuse(path, f"not a readable mask ({one_line(error, 100)}); save it again")
     return _refuse(path, f"holds neither {' nor '.join(ENTRIES)}; save the mask under one of these")
 

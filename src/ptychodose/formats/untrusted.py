@@ -4,6 +4,10 @@ import json
 import math
 import os
 import re
+import struct
+import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,6 +15,12 @@ from typing import Any
 MAX_PIXELS = 2**26  # 64 Mpx of object: refuse an absurd shape before it is allocated
 MAX_JSON = 2**24  # 16 MiB; the largest document of a study has some 20 kB
 SHA256 = re.compile(r"[0-9a-f]{64}")
+# All that libraries raise over a damaged file; memory and overflow: of a header that claims more than there is;
+# recursion is a RuntimeError, bad UTF-8 a ValueError.
+DAMAGE = (
+    OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError,
+    SyntaxError, struct.error, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile,
+)  # fmt: skip
 
 
 def one_line(value: object, length: int = 100, form: Callable[[object], str] = str) -> str:
@@ -61,13 +71,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def repeated(names: Iterable[Hashable]) -> Hashable:
-    """The first of `names` that has been there before, or None."""
-    seen: set[Hashable] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None
+    """The first of `names` that is there again, or None."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def is_inside(path: object) -> bool:

@@ -11,15 +11,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from ptychodose.errors import StudyError
-from ptychodose.formats.untrusted import one_line, quoted, read_text, repeated
+from ptychodose.formats.untrusted import DAMAGE, one_line, quoted, read_text, repeated
 from ptychodose.study.settings import Params
 
-MAX_BYTES = 2**18  # of a YAML file: seconds to parse; dvc.lock has 50 kB
+MAX_YAML = 2**18  # bytes of a YAML file: seconds to parse; dvc.lock has 50 kB
 LONGEST_NUMBER = 100  # characters; PyYAML takes quadratic time over long ones
 DEEPEST = 20
 KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text of one line"}
-# What PyYAML raises besides its own errors, over values like !!bool x, 2024-99-99 or 0b_
-DAMAGE = (OSError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 def read_section(cls: type, values: Any, where: str) -> Any:
@@ -116,10 +114,10 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
     """Read a YAML mapping. Raises StudyError in one line when absent, unreadable, of more than 256 KiB, with a key
     twice or an alias, or not a mapping."""
     try:
-        loaded = yaml.load(read_text(Path(path), MAX_BYTES), _Loader)
+        loaded = yaml.load(read_text(Path(path), MAX_YAML), _Loader)
     except FileNotFoundError:
         raise StudyError(f"{path}: not found; restore it with `git restore {path}` or correct the path") from None
-    except DAMAGE as error:
+    except (*DAMAGE, yaml.YAMLError) as error:
         reason = one_line(" ".join(str(error).split()), 120)
         raise StudyError(f"{path}: not readable as YAML ({reason})") from None
     if not isinstance(loaded, dict):

@@ -8,7 +8,7 @@ from ptychodose.errors import StudyError
 from ptychodose.formats.untrusted import is_whole, one_line, parse_json, quoted, read_text
 from ptychodose.study.manifest_form import check_file, demand
 
-MAX_BYTES, MAX_ROWS = 2**20, 1000
+MAX_MANIFEST, MAX_ROWS = 2**20, 1000
 LARGEST_GROUP = 1000  # of C, as in `settings`
 
 
@@ -20,7 +20,7 @@ def read_training_manifest(path: Path, remedy: str, arm: str | None = None) -> d
     says anything else.
     """
     try:
-        document = parse_json(read_text(path, MAX_BYTES))
+        document = parse_json(read_text(path, MAX_MANIFEST))
         lists = isinstance(document, dict) and all(_is_list(document.get(kind)) for kind in ("jobs", "skipped"))
         demand(lists, "no lists of jobs and skipped arms")
         for row in (*document["jobs"], *document["skipped"]):
