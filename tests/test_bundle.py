@@ -86,3 +86,11 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         bundle.load(path)
     with pytest.raises(StudyError, match="not found"):
         bundle.load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("schema", [0, 2, "1", None, True])
+def test_a_bundle_of_another_schema_is_refused(tmp_path, schema):
+    path = tmp_path / "wts.h5.zip"
+    bundle.save(path, {**META, "schema": schema}, weights())
+    with pytest.raises(StudyError, match="unknown schema"):
+        bundle.load(path)

@@ -121,6 +121,17 @@ def test_the_training_loss_in_the_history_is_that_of_the_last_step():
     assert fit.recent == [5.0]
 
 
+def test_judgements_without_a_better_loss_are_counted_and_the_best_weights_kept():
+    net, fit = one_weight()
+    stale = []
+    for value, loss in ((1.0, 5.0), (2.0, 4.0), (3.0, 4.0), (4.0, 6.0), (5.0, 3.0), (6.0, 3.5)):
+        torch.nn.init.constant_(net.weight, value)
+        fit.judge(loss, {"loss": loss})
+        stale.append(fit.stale)
+    assert stale == [0, 0, 1, 2, 0, 1] and fit.best == 3.0 and len(fit.history) == 6
+    assert float(fit.weights["weight"]) == 5.0
+
+
 def test_the_learning_rate_rises_over_a_tenth_and_falls_as_half_a_cosine():
     rates = [training._rate(step, 100) for step in (0, 4, 9, 25, 50, 75, 100)]
     assert rates == pytest.approx([0.1, 0.4980287, 0.9801468, 0.8535534, 0.5, 0.1464466, 0], abs=1e-6)
