@@ -184,7 +184,7 @@ def width(path):
 @pytest.mark.slow
 def test_a_function_and_a_line_stand_in_every_result_of_the_study(tmp_path):
     made = fresh(tmp_path / "study", tmp_path / "home")
-    registry = made.folder / "src/ptychodose.reconstruct.reconstructors.py"
+    registry = made.folder / "src/ptychodose/reconstruct/reconstructors.py"
     registry.write_text(registry.read_text() + TOY)
     made.dvc("repro")
     compare = json.loads((made.folder / "metrics/compare.json").read_text())
