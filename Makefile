@@ -44,8 +44,8 @@ lock:  ## renew the hashes in requirements.lock after editing a version in it (n
 
 repro: repository setup  ## run the study (two stages side by side) and print its answer
 	dvc repro -q probe overlap
-	dvc repro -s train_dense train_sparse train_own & other=$$!; \
-	dvc repro -s train_baseline train_cnn reconstruct_map limit; code=$$?; wait $$other && exit $$code
+	dvc repro -s train_sparse train_own train_cnn reconstruct_map & other=$$!; \
+	dvc repro -s train_baseline train_dense limit; code=$$?; wait $$other && exit $$code
 	dvc repro
 	@python src/study.py answer
 
