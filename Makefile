@@ -8,7 +8,8 @@ IS_MADE := $(shell cmp -s requirements.lock $(MADE_FROM) && .venv/bin/python -c 
 REFUSE_OLD = import sys; sys.version_info < (3, 11) and sys.exit("error: $(PYTHON) is Python %d.%d, and 3.11 or newer \
 	is needed: make setup PYTHON=python3.12" % sys.version_info[:2])
 START := git init && git add -A && git commit -m start
-ATTACKS := $(addprefix tests/test_,kills.py interruptions.py verify.py verify_repair.py determinism.py)
+# Tests that run the whole study by DVC; the others take as long beside them.
+STUDIES := $(addprefix tests/test_,kills.py interruptions.py verify.py verify_repair.py determinism.py end_to_end.py)
 OUTSIDE := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -62,11 +63,11 @@ bench: setup  ## CPU seconds of every arm on this machine -> metrics/bench.json 
 verify: setup  ## re-read every artifact and compare it with manifest.json and dvc.lock
 	python src/study.py verify
 
-test: setup  ## run all tests that CI runs (fast and slow), attacks on the study beside the rest
+test: setup  ## run all tests that CI runs (fast and slow), two halves side by side
 	@mkdir -p logs
-	export OMP_NUM_THREADS=1; python -m pytest -m "not soak" $(ATTACKS) > logs/attacks.txt 2>&1 & attacks=$$!; \
-	python -m pytest -m "not soak" $(addprefix --ignore=,$(ATTACKS)); code=$$?; \
-	wait $$attacks || code=1; cat logs/attacks.txt; exit $$code
+	export OMP_NUM_THREADS=1; python -m pytest -m "not soak" $(STUDIES) > logs/studies.txt 2>&1 & studies=$$!; \
+	python -m pytest -m "not soak" $(addprefix --ignore=,$(STUDIES)); code=$$?; \
+	wait $$studies || code=1; cat logs/studies.txt; exit $$code
 
 test-fast: setup  ## run the fast tests (under 3 minutes)
 	OMP_NUM_THREADS=1 python -m pytest -m "not soak and not slow"

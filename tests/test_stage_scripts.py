@@ -92,9 +92,7 @@ def test_every_map_has_numbers_of_its_own_and_the_thinned_one_the_sparse_photons
     solved_by(monkeypatch, seen)
     assert list(reconstruct_map._solve(trial, STUDY)) == ["map", "map_sparse", "map_thinned"]
     (dense, a), (sparse, b), (thinned, c) = seen
-    assert [a, b, c] == [
-        noise.stream(STUDY.seed, "solver", name).random() for name in ("map", "map_sparse", "map_thinned")
-    ]
+    assert [a, b, c] == [noise.stream(STUDY.seed, "solver", number).random() for number in (0, 1, 2)]
     assert (len(dense), len(sparse), len(thinned)) == (88, 15, 88)
     assert thinned.counts.sum() == pytest.approx(sparse.counts.sum(), rel=0.05)
     assert thinned.incident == pytest.approx(dense.incident * 15 / 88, rel=1e-5)
@@ -121,14 +119,15 @@ def test_the_splits_draw_from_noises_of_their_own(monkeypatch, tmp_path):
     }
 
 
-def test_views_draw_by_their_names_and_only_training_is_cut(monkeypatch):
+def test_both_splits_of_a_view_draw_from_its_stream_and_only_training_is_cut(monkeypatch):
     asked = []
     monkeypatch.setattr(
         overlap.views, "select", lambda scan, step, wanted, rule, rng, where: asked.append((wanted, rng.random()))
     )
     monkeypatch.setattr(overlap.views, "describe", lambda *_: {})
-    for name in ("dense", "sparse"):
-        overlap._build(STUDY, name, 3, {"train": None, "test": None})
-    streams = [noise.stream(STUDY.seed, "views", name) for name in ("dense", "sparse")]
+    for number, name in enumerate(("dense", "sparse")):
+        rng = noise.stream(STUDY.seed, "views", number)
+        overlap._build(STUDY, name, 3, {"train": None, "test": None}, rng)
+    streams = [noise.stream(STUDY.seed, "views", number) for number in (0, 1)]
     numbers = [rng.random() for rng in streams for _ in range(2)]
     assert asked == list(zip([STUDY.overlap.train_patterns, None] * 2, numbers, strict=True))
