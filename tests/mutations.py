@@ -220,13 +220,12 @@ ptychodose/reconstruct/arms.py | arms reconstructors
     rng = noise.stream(params.seed, "solver", name) => rng = noise.stream(params.seed, "solver")
 reconstruct_map.py | stage_scripts
     frc.ring_correlation(*objects) => frc.ring_correlation(objects[0], objects[0])
-    noise.stream(study.seed, "solver", name) for => noise.stream(study.seed, "solver") for
+    noise.stream(study.seed, "solver", STREAMS[name]) for => noise.stream(study.seed, "solver") for
     .split(0.5, rng) => .split(0.9, rng)
     cases["map_thinned"] = trial.thinned(share, study.seed_of("noise")) => cases["map_thinned"] = trial.of("dense")
 reconstruct.py | stage_scripts
     write_stage_manifest("reconstruct", => write_stage_manifest("compare",
 overlap.py | stage_scripts
-    noise.stream(study.seed, "views", name) => noise.stream(study.seed, "views")
     if split == "train" else None => if split == "test" else None
     "overlap",\n        inputs => "views",\n        inputs
 generate.py | stage_scripts
