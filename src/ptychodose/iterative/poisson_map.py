@@ -1,9 +1,8 @@
 """Poisson maximum a posteriori: the reconstructor without learning, and the yardstick of those with it.
 
-Minimises the Poisson likelihood of all patterns plus a prior (`priors`) by an accelerated gradient method
-(Nesterov, with the restart of O'Donoghue & Candes, Found. Comput. Math. 15, 715 (2015)), preconditioned by the
-illumination. The prior's weight and the number of iterations are chosen by photons held out by thinning, never by
-truth.
+Minimises the Poisson likelihood of all patterns plus a prior (`priors`) by a descent that never rises (`descent`),
+preconditioned by the photons per pixel and the prior's own curvature. The prior's weight is chosen by photons held out by
+thinning, among converged runs, never by truth.
 The sub-pixel part of a position moves the probe, so nothing is interpolated.
 """
 
@@ -16,17 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ptychodose.iterative import priors
+from ptychodose.iterative import descent
+from ptychodose.iterative.posterior import Posterior
 from ptychodose.iterative.problem import Problem
 from ptychodose.physics import forward
 from ptychodose.physics.forward import LIT
 from ptychodose.scans.scan import Scan
 from ptychodose.study.settings import MapSettings
 
-STEP = 0.5  # of the preconditioned gradient; 0.8 diverges on bright patterns
-EVERY = 5  # iterations between looks at the held-out photons; at least one look in a run
-STALE = 2  # looks without progress that end a run
-PROGRESS = 1e-5  # relative gain of the held-out loss that counts as progress
+PULL, TYPICAL = 0.5, 1.0  # the weight goes half the way, on a log scale, from what held-out photons choose to this
+CONVERGED = 3e-5  # nats per pixel and iteration: a run that gains less, on average over ...
+LATELY = 5  # ... these iterations, has converged
 PROBE_STEP = 0.5  # of the preconditioned probe gradient
 PROBE_EVERY = 3  # iterations; a step on the probe costs as much as two on the object
 
@@ -45,45 +44,38 @@ class Solution:
 
 @dataclass(frozen=True)
 class Choice:
-    """What held-out photons chose: weight, iterations so far, the canvas (None: flat) and probe (M, N, N) reached, and
-    all that was tried, as in `Solution`."""
+    """What held-out photons chose: the weight, the canvas (None: flat) and probe (M, N, N) of its neighbour on the
+    grid, and all that was tried, as in `Solution`."""
 
     weight: float
-    iterations: int
     canvas: Tensor | None
     probe: NDArray[np.complex64]
     tried: list[tuple[float, float, int]]
 
 
-def minimise(
-    problem: Problem,
-    settings: MapSettings,
-    weight: float,
-    iterations: int,
-    start: Tensor | None = None,
-    stop: Callable[[int, Tensor], bool] = lambda *_: False,
-) -> Tensor:
-    """Canvas (H, W) after accelerated iterations on likelihood + prior, from `start` (default flat).
-
-    The prior counts weight * sqrt(incident photons per pixel that tell) * flat amplitude: noise in the object falls
-    with that root, so one weight means the same smoothing at every dose. `stop(i, canvas)` may end the run after
-    iteration i.
-    """
-    obj = problem.flat() if start is None else start
-    look, momentum = obj, 1.0
-    strength = weight * math.sqrt(problem.photons * problem.efficiency) * problem.level
-    for i in range(1, iterations + 1):
-        slope = problem.gradient(look) + strength * priors.gradient(look, settings.prior, settings.smoothing)
-        moved = look - STEP * slope * problem.precondition
-        if float((slope.conj() * (moved - obj)).real.sum()) > 0:
-            momentum = 1.0
-        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        look, obj, momentum = moved + (momentum - 1) / following * (moved - obj), moved, following
-        if settings.refine_probe and i % PROBE_EVERY == 0:
-            _refine(problem, obj)
-        if stop(i, obj):
+def minimise(posterior: Posterior, start: Tensor, iterations: int) -> tuple[Tensor, list[float]]:
+    """The canvas (H, W) reached from `start`, converged or after `iterations`, and the posterior's value there and at
+    every step on the way, which never rises; the start's comes first."""
+    enough, canvas, values = CONVERGED * float(posterior.problem.seen.sum()), start, []
+    for canvas, value in descent.descend(posterior, start, iterations):
+        values.append(value)
+        if len(values) > LATELY and values[-1 - LATELY] - value < LATELY * enough:
             break
-    return obj
+    return canvas, values
+
+
+def reconstruct(posterior: Posterior, settings: MapSettings, start: Tensor) -> tuple[Tensor, int]:
+    """The canvas (H, W) of least posterior and the iterations it took; with `refine_probe` the problem's probe
+    moves too, between short runs."""
+    if not settings.refine_probe:
+        canvas, values = minimise(posterior, start, settings.iterations)
+        return canvas, len(values) - 1
+    canvas, done = start, 0
+    while done < settings.iterations:
+        canvas, _ = minimise(posterior, canvas, PROBE_EVERY)
+        _refine(posterior.problem, canvas)
+        done += PROBE_EVERY
+    return canvas, done
 
 
 def _refine(problem: Problem, obj: Tensor) -> None:
@@ -97,78 +89,76 @@ def _refine(problem: Problem, obj: Tensor) -> None:
     problem.set_probe(probe * math.sqrt(float(energy / forward.measure(probe).sum())))
 
 
-class _Watch:
-    """Stop when the held-out loss, looked at `every` so many iterations, no longer falls; remembers the best."""
-
-    def __init__(self, heldout: Problem, kept: Problem, share: float, every: int) -> None:
-        self.heldout, self.kept, self.ratio, self.every = heldout, kept, math.sqrt((1 - share) / share), every
-        self.best, self.iterations, self.stale, self.obj = math.inf, 0, 0, heldout.flat()
-        self.losses = np.full(heldout.offsets.shape[1], math.inf)
-        self.probe = kept.probe
-
-    def __call__(self, i: int, obj: Tensor) -> bool:
-        if i % self.every:
-            return False
-        if self.kept.probe is not self.probe:  # refined meanwhile
-            self.probe = self.kept.probe
-            self.heldout.set_probe(self.probe * self.ratio)
-        losses = self.heldout.losses(obj)
-        loss = float(losses.mean())
-        self.stale = 0 if loss < self.best * (1 - PROGRESS) else self.stale + 1
-        if loss < self.best:
-            self.best, self.iterations, self.obj, self.losses = loss, i, obj, losses
-        return self.stale == STALE
-
-
 def solve(scan: Scan, settings: MapSettings, rng: np.random.Generator, weight: float | None = None) -> Solution:
-    """Reconstruct the object of a scan. Given a `weight` (and the settings' iterations), no photons are held out."""
-    if weight is None:
-        chosen = choose(scan, settings, rng)
-    else:
-        chosen = Choice(weight, settings.iterations, None, scan.probe, [])
+    """Reconstruct the object of a scan. Given a `weight`, no photons are held out."""
+    chosen = choose(scan, settings, rng) if weight is None else Choice(weight, None, scan.probe, [])
     problem = Problem(replace(scan, probe=chosen.probe))
-    canvas = minimise(problem, settings, chosen.weight, chosen.iterations, chosen.canvas)
+    posterior = Posterior(problem, settings.prior, settings.smoothing, chosen.weight)
+    canvas, steps = reconstruct(posterior, settings, problem.flat() if chosen.canvas is None else chosen.canvas)
     obj = np.full(scan.shape, problem.level, np.complex64)
     obj[problem.window][problem.seen] = canvas.numpy()[problem.seen]
-    return Solution(obj, problem.probe.numpy(), chosen.weight, chosen.iterations, chosen.tried)
+    return Solution(obj, problem.probe.numpy(), chosen.weight, steps, chosen.tried)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A converged run at one weight: canvas, probe of the kept photons, held-out loss, iterations."""
+
+    canvas: Tensor
+    probe: Tensor
+    loss: float
+    iterations: int
 
 
 def choose(scan: Scan, settings: MapSettings, rng: np.random.Generator) -> Choice:
     """The weight whose reconstruction from a share of the photons best predicts the others.
 
     Climbs a logarithmic grid (factor `settings.weight_step`) from `settings.weight` until both neighbours are worse,
-    each run starting from the last one's canvas; of those within one standard error of the best the largest is taken
-    (Breiman et al., Classification and Regression Trees, 1984, sec. 3.4.3): held-out photons hardly tell small weights
-    apart, and the eye prefers the smoother.
+    each run starting from the last one's canvas, and takes the minimum of the parabola through the best three. Held-out
+    photons judge counts, which waves of little effect on them hardly enter: on 73 procedural scans of 2 to 20,000
+    photons per pixel the error against truth was 4.1 % above that of the best weight, and 2.3 % halfway between the weight
+    that they choose and 1, where log(best weight) = 0.47 log(chosen one) - 0.01.
     """
     share = 1 - settings.heldout
-    problem, rest = (Problem(part) for part in scan.split(share, rng))
-    found: dict[int, _Watch] = {}
-    steps: dict[int, int] = {}
+    kept, rest = (Problem(part) for part in scan.split(share, rng))
+    found: dict[int, _Tried] = {}
 
-    def run(k: int, start: Tensor | None, before: int) -> None:
-        watch = _Watch(rest, problem, share, min(EVERY, settings.iterations))
-        minimise(problem, settings, settings.weight * settings.weight_step**k, settings.iterations, start, watch)
-        found[k], steps[k] = watch, before + watch.iterations
+    def weight_of(k: float) -> float:
+        return float(settings.weight * settings.weight_step**k)
 
-    run(0, None, 0)
-    best = 0
+    def loss(k: int, near: int) -> float:
+        if k not in found:
+            start = found[near].canvas if near in found else kept.flat()
+            posterior = Posterior(kept, settings.prior, settings.smoothing, weight_of(k))
+            canvas, steps = reconstruct(posterior, settings, start)
+            if settings.refine_probe:
+                rest.set_probe(kept.probe * math.sqrt((1 - share) / share))
+            found[k] = _Tried(canvas, kept.probe, float(rest.losses(canvas).mean()), steps)
+        return found[k].loss
+
+    best = climb(loss, settings.weight_moves)
+    tried = [(weight_of(k), found[k].loss, found[k].iterations) for k in sorted(found)]
+    probe = (found[best].probe / share**0.5).numpy()
+    weight = weight_of(best + vertex(found, best)) ** (1 - PULL) * TYPICAL**PULL
+    return Choice(weight, found[best].canvas, probe, tried)
+
+
+def climb(loss: Callable[[int, int], float], moves: int) -> int:
+    """The whole number, at most `moves` from 0, at which neighbours are no better; loss(k, the last best)."""
+    best, lowest = 0, loss(0, 0)
     for direction in (1, -1):
-        while abs(best) < settings.weight_moves:
-            if best + direction not in found:
-                run(best + direction, found[best].obj, steps[best])
-            if found[best + direction].best >= found[best].best:
-                break
+        while abs(best) < moves and loss(best + direction, best) < lowest:
             best += direction
-        if best > 0:
+            lowest = loss(best, best)
+        if best:
             break
-    best = max(k for k, watch in found.items() if no_worse(watch.losses, found[best].losses))
-    tried = [(settings.weight * settings.weight_step**k, found[k].best, steps[k]) for k in sorted(found)]
-    refined = (problem.probe / share**0.5).numpy()
-    return Choice(settings.weight * settings.weight_step**best, steps[best], found[best].obj, refined, tried)
+    return best
 
 
-def no_worse(losses: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
-    """Whether the paired excess of held-out losses (n,) over the best ones is within its standard error."""
-    excess = losses - best
-    return bool(excess.mean() <= excess.std() / math.sqrt(len(excess)))
+def vertex(found: dict[int, _Tried], best: int) -> float:
+    """Where, from -0.5 to 0.5 beside `best`, the parabola through it and its neighbours is lowest; 0 at a grid's end."""
+    if not {best - 1, best + 1} <= set(found):
+        return 0.0
+    left, middle, right = (found[k].loss for k in (best - 1, best, best + 1))
+    bend = left - 2 * middle + right
+    return 0.5 * (left - right) / bend if bend > 0 else 0.0

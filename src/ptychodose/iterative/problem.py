@@ -1,5 +1,7 @@
 """A whole scan as one optimisation problem in torch: the canvas it lights, likelihood, gradients."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,49 +13,70 @@ from ptychodose.scans import tensors
 from ptychodose.scans.scan import Scan
 
 BLOCK = 32  # patterns per gradient block: their waves stay in the CPU's cache, twice as fast as all at once
+KEPT = 2**22  # values of shifted probes kept at most (32 MB); those of a larger scan are made anew for every block
 
 
 class Problem:
-    """`patterns` are all of a scan on one canvas of `shape` (H, W), which starts at `origin` (y, x) px of the object.
+    """All patterns of a scan on one canvas of `shape` (H, W), which starts at `origin` (y, x) px of the object.
 
     `level` is the flat object's amplitude, `lit` (H, W) the incident photons per pixel, `photons` their median,
-    `efficiency` as in Scan.
+    `efficiency` as in Scan. The memory it needs beyond the scan's own does not grow with the number of patterns.
     """
 
     def __init__(self, scan: Scan) -> None:
         index = np.arange(len(scan))[None]
         corners, origins, self.shape = tensors.place(scan, index)
+        self.corners = corners  # (1, n, 2)
+        self.counts = np.fft.ifftshift(scan.packed(), (-2, -1))  # (n, N, N), corner layout
         self.origin: tuple[int, int] = (int(origins[0, 0]), int(origins[0, 1]))
         self.offsets = tensors.corners_of(scan, index)[1][:, :, None]  # (1, n, 1, 2)
         self.level, self.efficiency = scan.level, scan.efficiency
-        self.use(torch.as_tensor(scan.probe), tensors.patterns(scan, index, corners, self.shape))
-
-    def use(self, probe: Tensor, patterns: Patterns) -> None:
-        """Take `patterns`, whose probes are shifts of `probe` (M, N, N), from now on."""
-        self.probe, self.patterns = probe, patterns
-        self.lit = torch.zeros(self.shape)
-        for p in self.parts():
-            self.lit += forward.illumination(p.corners, p.probes, self.shape)[0]
-        self.photons = float(self.lit[self.lit > 0.1 * self.lit.max()].median())
+        self.background, self.mask = tensors.background(scan), tensors.mask(scan)
+        self.set_probe(torch.as_tensor(scan.probe))
 
     def set_probe(self, probe: Tensor) -> None:
         """Use another probe (M, N, N) complex64 from now on."""
-        self.use(probe, self.patterns.with_probes(forward.shift_probe(probe, self.offsets)))
+        self.probe, self._shifted = probe, None
+        if len(self.counts) * probe.numel() <= KEPT:
+            self._shifted = forward.shift_probe(probe, self.offsets)  # (1, n, M, N, N)
+        self.lit = torch.zeros(self.shape)
+        for block in self._blocks():
+            self.lit += forward.illumination(self.corners[:, block], self._probes(block), self.shape)[0]
+        self.photons = float(self.lit[self.lit > 0.1 * self.lit.max()].median())
 
-    def parts(self) -> list[Patterns]:
+    def _blocks(self) -> list[slice]:
+        return [slice(i, i + BLOCK) for i in range(0, len(self.counts), BLOCK)]
+
+    def _probes(self, block: slice) -> Tensor:
+        """Probes (1, block, M, N, N) at the sub-pixel offsets of a block of patterns."""
+        if self._shifted is not None:
+            return self._shifted[:, block]
+        return forward.shift_probe(self.probe, self.offsets[:, block])
+
+    def parts(self) -> Iterator[Patterns]:
         """Blocks of patterns."""
-        number = self.patterns.corners.shape[1]
-        return [self.patterns.part(slice(i, i + BLOCK)) for i in range(0, number, BLOCK)]
-
-    @property
-    def precondition(self) -> Tensor:
-        """Inverse curvature (H, W) of the likelihood: 1 / photons per pixel, finite where no light falls."""
-        return 1 / (self.lit + LIT * self.lit.max())
+        level, efficiency = (torch.full((1, 1, 1), value) for value in (self.level, self.efficiency))
+        for block in self._blocks():
+            yield Patterns(
+                corners=self.corners[:, block],
+                probes=self._probes(block),
+                counts=torch.as_tensor(self.counts[block].astype(np.float32))[None],
+                background=self.background,
+                mask=self.mask,
+                shape=self.shape,
+                level=level,
+                efficiency=efficiency,
+            )
 
     @property
     def seen(self) -> NDArray[np.bool_]:
         """Pixels (H, W) of the canvas that enough light falls on; the others keep what they were."""
         return (self.lit > DARK * self.lit.max()).numpy()
+
+    @property
+    def floored(self) -> Tensor:
+        """Photons per pixel (H, W), and a little where no light falls: the likelihood's curvature."""
+        return self.lit + LIT * self.lit.max()
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -63,7 +86,7 @@ class Problem:
 
     def flat(self) -> Tensor:
         """The featureless canvas (H, W) that transmits the mean counts."""
-        return self.patterns.flat()[0]
+        return torch.full(self.shape, self.level, dtype=torch.complex64)
 
     def gradient(self, obj: Tensor) -> Tensor:
         """Likelihood gradient (H, W) of the canvas (see forward.gradient)."""
@@ -72,6 +95,15 @@ class Problem:
             total += forward.gradient(obj[None], p)[0]
         return total
 
+    def loss_and_gradient(self, obj: Tensor) -> tuple[float, Tensor]:
+        """Summed Poisson loss of all patterns and its gradient (H, W) (see forward.loss_and_gradient)."""
+        loss, total = 0.0, torch.zeros_like(obj)
+        for p in self.parts():
+            more, slope = forward.loss_and_gradient(obj[None], p)
+            loss += float(more)
+            total += slope[0]
+        return loss, total
+
     def losses(self, obj: Tensor) -> NDArray[np.float64]:
         """Mean Poisson loss per good detector pixel (see forward.poisson_nll) of every pattern (n,)."""
         return torch.cat([forward.losses(obj[None], p)[0] for p in self.parts()]).numpy()
@@ -79,9 +111,8 @@ class Problem:
     def probe_gradient(self, obj: Tensor) -> Tensor:
         """Likelihood gradient (M, N, N) with respect to conj(probe), sub-pixel shifts undone pattern by pattern."""
         total = torch.zeros_like(self.probe)
-        for i, p in enumerate(self.parts()):
+        for block, p in zip(self._blocks(), self.parts(), strict=True):
             patches = forward.extract(obj[None], p.corners, self.probe.shape[-1])[:, :, None]  # (1, block, 1, N, N)
             back = patches.conj() * forward.residual_waves(obj[None], p)  # (1, block, M, N, N)
-            offsets = self.offsets[:, i * BLOCK : (i + 1) * BLOCK]
-            total += forward.shift_probe(back, -offsets)[0].sum(0)  # the adjoint of the shift
+            total += forward.shift_probe(back, -self.offsets[:, block])[0].sum(0)  # the adjoint of the shift
         return total

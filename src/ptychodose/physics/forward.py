@@ -180,12 +180,18 @@ def losses(canvas: Tensor, patterns: Patterns) -> Tensor:
 def residual_waves(canvas: Tensor, patterns: Patterns) -> Tensor:
     """F^H[(1 - (k + e) / (lam + e)) F(P O)] (B, C, M, N, N): the gradient of the loss with respect to the exit waves'
     conjugate; masked pixels do not take part."""
+    return _residual(canvas, patterns)[0]
+
+
+def _residual(canvas: Tensor, patterns: Patterns) -> tuple[Tensor, Tensor, Tensor]:
+    """`residual_waves`, and the floored rate and its ratio to the floored counts, (B, C, N, N) both."""
     waves = far_field(canvas, patterns)
     rate = over_modes(measure(waves)) + (patterns.background + FLOOR)
-    ratio = 1 - (patterns.counts + FLOOR) / rate
+    told = (patterns.counts + FLOOR) / rate
+    ratio = 1 - told
     if patterns.mask is not None:
         ratio = ratio * patterns.mask
-    return back_propagate(ratio[:, :, None] * waves)
+    return back_propagate(ratio[:, :, None] * waves), rate, told
 
 
 def gradient(canvas: Tensor, patterns: Patterns) -> Tensor:
@@ -195,8 +201,21 @@ def gradient(canvas: Tensor, patterns: Patterns) -> Tensor:
     (Thibault & Guizar-Sicairos, New J. Phys. 14, 063004 (2012), with a floor e, modes and background). It is linear
     in the data ratio and needs no autograd graph.
     """
-    back = over_modes(patterns.probes.conj() * residual_waves(canvas, patterns))
+    return _gathered(residual_waves(canvas, patterns), patterns)
+
+
+def _gathered(residual: Tensor, patterns: Patterns) -> Tensor:
+    back = over_modes(patterns.probes.conj() * residual)
     return scatter_add(back, patterns.corners, patterns.shape)
+
+
+def loss_and_gradient(canvas: Tensor, patterns: Patterns) -> tuple[Tensor, Tensor]:
+    """Sum of `poisson_nll` over the good pixels of every canvas (B,) float64, and `gradient`, in one pass."""
+    residual, rate, told = _residual(canvas, patterns)
+    each = rate * (1 + told * (torch.log(told) - 1))  # lam - k + k log(k / lam), k = told * lam
+    if patterns.mask is not None:
+        each = each * patterns.mask
+    return each.sum((-3, -2, -1), dtype=torch.float64), _gathered(residual, patterns)
 
 
 def illumination(corners: Tensor, probes: Tensor, shape: tuple[int, int]) -> Tensor:

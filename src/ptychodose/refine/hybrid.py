@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptychodose.errors import StudyError
-from ptychodose.iterative.poisson_map import STEP
+STEP = 0.5
 from ptychodose.iterative.problem import Problem
 from ptychodose.networks.features import noise_planes
 from ptychodose.physics.forward import LIT
@@ -78,7 +78,7 @@ class Refiner(nn.Module):
         for t in range(self.steps):
             moved, slope = obj, torch.zeros_like(obj)
             for _ in range(self.gradients):
-                slope = problem.gradient(moved.detach()) * problem.precondition  # data: no graph
+                slope = problem.gradient(moved.detach()) * (1 / problem.floored)  # data: no graph
                 moved = moved - 2 * STEP * torch.sigmoid(self.stride[t]) * slope
             waves = [(start - problem.level, True), (moved - start, False), (moved - obj, False), (slope, False)]
             features = noise_planes(waves, lit, sd)

@@ -91,7 +91,11 @@ class Scan:
 
     def copy(self) -> "Scan":
         """The same in memory, with arrays of its own."""
-        return replace(self, counts=self.read(), rows=None, probe=self.probe.copy(), positions=self.positions.copy())
+        return replace(self, counts=self.packed(), rows=None, probe=self.probe.copy(), positions=self.positions.copy())
+
+    def packed(self) -> NDArray[np.unsignedinteger]:
+        """All counts (n, N, N), as `read` gives them, in the smallest unsigned type that holds them."""
+        return np.concatenate([shrunk(self.read(part)) for part in simulate.blocks(len(self))])
 
     def select(self, index: NDArray[np.int64]) -> "Scan":
         """The patterns `index` (k,), in that order; counts are not copied."""
@@ -101,9 +105,12 @@ class Scan:
 
     def split(self, share: float, rng: np.random.Generator) -> tuple["Scan", "Scan"]:
         """Two independent scans of a `share` of the photons and of the rest, in memory (see noise.thin)."""
-        counts = self.read()
-        kept = noise.thin(counts, share, rng)
-        return self._of(kept, share), self._of(counts - kept, 1 - share)
+        kept, rest = [], []
+        for part in simulate.blocks(len(self)):
+            counts = self.read(part)
+            kept.append(shrunk(noise.thin(counts, share, rng)))
+            rest.append(shrunk(counts - kept[-1]))
+        return self._of(np.concatenate(kept), share), self._of(np.concatenate(rest), 1 - share)
 
     def thin(self, share: float, rng: np.random.Generator) -> "Scan":
         """This scan at a `share` of its dose: counts thinned, probe and background scaled alike."""
@@ -169,6 +176,11 @@ class Scan:
     def flat(self) -> NDArray[np.complex64]:
         """The control (H, W): a featureless object with the mean transmission that the counts imply (no truth)."""
         return np.full(self.shape, self.level, np.complex64)
+
+
+def shrunk(counts: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+    """Counts, any shape, in the smallest unsigned type that holds them."""
+    return counts.astype(np.min_scalar_type(int(counts.max())))
 
 
 def information_share(signal: NDArray[np.float64], background: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
