@@ -41,9 +41,9 @@ def ssim(obj, truth, region=REGION):
     return row(obj, truth, region)["aligned"]["phase"]["ssim"]
 
 
-def grating(contrast):
-    """Stripes of two phases: with pi, exactly opposite to each other."""
-    stripes = np.where(np.arange(104) % 16 < 6, contrast, 0.0)
+def grating(width):
+    """Stripes of two phases exactly opposite to each other; with a width of 8 of 16 px they cancel."""
+    stripes = np.where(np.arange(104) % 16 < width, np.pi, 0.0)
     return (0.8 + 0.2 * np.cos(np.arange(120) / 5))[:, None] * np.exp(1j * stripes)
 
 
@@ -52,7 +52,8 @@ TRUTHS = {
     "-1 to 1.2 rad": np.exp(1j * np.interp(np.angle(texture(0.55)), (-1.6, 1.9), (-1.0, 1.2))),
     "more than a turn": texture(1.6, seed=4),
     "three turns": np.exp(1j * np.linspace(0, 6 * np.pi, 120))[:, None] * texture(0.3),
-    "opposite phases": grating(np.pi),
+    "opposite phases": grating(6),
+    "phases that cancel": grating(8),
 }
 
 
