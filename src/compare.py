@@ -51,7 +51,7 @@ def main() -> None:
             scores[name] = {**given, **scoring.score(obj, truth, region, scan.pixel_m)}
             scores[name]["deviance"] = deviance_per_pixel(obj, scan, spare)
     _write_metrics(study, scan, region, scores)
-    _draw(study, scan, {name: obj[region] for name, (obj, _) in rows.items()}, truth[region], scores)
+    _draw(study, scan, truth, region, {name: obj for name, (obj, _) in rows.items()}, scores)
     stages = ["probe", "generate", "overlap", *(f"train_{name}" for name in study.arms())]
     outputs = [METRICS / name for name in SHOWN]
     manifest.join([*stages, "reconstruct_map", "reconstruct", "limit"], "compare", outputs)
@@ -95,11 +95,13 @@ def _json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _draw(study: Params, scan: Scan, objects: dict[str, np.ndarray], truth: np.ndarray, rows: dict) -> None:
+def _draw(
+    study: Params, scan: Scan, truth: np.ndarray, region: Region, objects: dict[str, np.ndarray], rows: dict
+) -> None:
     """compare.png and curves.png; what figures.HIDDEN names is left to the tables."""
     shown = {name: obj for name, obj in objects.items() if name not in figures.HIDDEN}
     scores = {name: scoring.headline(rows[name]) for name in shown}
-    save_figure(figures.comparison(truth, shown, scan.pixel_m, scores, study.dose), METRICS / "compare.png")
+    save_figure(figures.comparison(truth, shown, region, scan.pixel_m, scores, study.dose), METRICS / "compare.png")
     frc = {name: rows[name]["aligned"]["frc"] for name in shown}
     taught = [name for name in study.arms() if name in rows and name != "own"]  # `own` has a loss of another kind
     limit = _json(LIMIT / "limit.json")["views"].get("dense")

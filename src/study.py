@@ -10,6 +10,7 @@ from ptychodose.compare import answer
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.integrity import verify_command
+from ptychodose.score.words import ssim_text
 from ptychodose.study import params
 from ptychodose.study.stage import ROOT
 
@@ -42,7 +43,7 @@ def run_benchmark(options: argparse.Namespace) -> int:
             seconds = f"{row['seconds']:6.1f} s" + (
                 f" + {row['train_seconds']:.0f} s training" * (row["train_seconds"] > 0)
             )
-            print(f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {row['phase_ssim']:.3f}  {seconds}")
+            print(f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {ssim_text(row['phase_ssim'])}  {seconds}")
     print(f"written: {options.json}")
     return 0
 

@@ -11,6 +11,7 @@ from typing import Any
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.png import save_figure
+from ptychodose.score.region import Region
 from ptychodose.study import machine, params, progress
 from ptychodose.study.stage import ROOT, alone
 from ptychodose.sweeps import charts, design, gallery, markdown, results_csv
@@ -95,17 +96,19 @@ def draw(_: argparse.Namespace) -> int:
     return 0
 
 
-def _centre_objects(star: list[results_csv.Row]) -> tuple[dict[float, gallery.Images], dict[float, float]]:
-    """Objects and photons per pixel by dose, of the star's centre runs whose experiments this clone still has."""
-    queue, images, photons = DvcQueue(), {}, {}
+def _centre_objects(
+    star: list[results_csv.Row],
+) -> tuple[dict[float, gallery.Images], dict[float, Region], dict[float, float]]:
+    """Objects, scored region and photons per pixel by dose, of the star's centre runs that this clone still has."""
+    queue, images, regions, photons = DvcQueue(), {}, {}, {}
     refs = queue.finished()
     for run in design.centres(params.load()) if star else []:
         if ref := refs.get(run.name(star[0]["code"])):
             details = queue.details(ref)
-            region = slice(*details["region"][0]), slice(*details["region"][1])
-            images[run.dose] = gallery.objects(queue, ref, region)
+            regions[run.dose] = slice(*details["region"][0]), slice(*details["region"][1])
+            images[run.dose] = gallery.objects(queue, ref)
             photons[run.dose] = details["photons_per_pixel"]
-    return images, photons
+    return images, regions, photons
 
 
 def table(_: argparse.Namespace) -> int:

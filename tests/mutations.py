@@ -155,12 +155,22 @@ ptychodose/refine/hybrid.py | constants hybrid
     torch.full((steps,), -1.5) => torch.full((steps,), 0.0)
 ptychodose/refine/hybrid_bundle.py | hybrid
     or sha256_file(Path(path)) != sha256 => 
-ptychodose/score/align.py | metrics constants
-    REGISTRATIONS = 3 => REGISTRATIONS = 1
-    MAX_SHIFT = 4.0 => MAX_SHIFT = 1.0
-    MAX_SHIFT = 4.0 => MAX_SHIFT = 40.0
-    return new if misfit(new.image, truth) < misfit(old.image, truth) - 1e-9 else old => return new
-    start = _better(start, _ramped(start, target), target) => start = start
+ptychodose/score/align.py | alignment
+    MAX_SHIFT = 4  # => MAX_SHIFT = 1  #
+    MAX_SHIFT = 4  # => MAX_SHIFT = 40  #
+    return new if lost < kept - GAIN else old => return new
+    pose = _better(pair, pose, _ramped(pair, pose)) => pose = pose
+    if varied else pose => if True else pose
+    np.pad(obj, MARGIN, mode="reflect")[y, x] * => np.pad(obj[region], MARGIN, mode="reflect") *
+    kept = max(reach // 3, MAX_SHIFT) => kept = reach // 3
+    _covered(pair, pose[:2])) => region)
+    return start + unit * => return start + 0 * unit *
+ptychodose/score/align.py | meaning
+    (spectrum > (1 - GAIN) * spectrum.max()).argmax() => spectrum.argmax()
+ptychodose/score/align.py | constants
+    GAIN = 1e-9 => GAIN = 1e-6
+    MARGIN = 24  # => MARGIN = 8  #
+    FIRST_STEP = 0.1 => FIRST_STEP = 1.0
 ptychodose/score/frc.py | constants metrics
     FIRST_RING = 2 => FIRST_RING = 1
     TAPER = 0.3 => TAPER = 0.2
@@ -174,11 +184,22 @@ ptychodose/score/frc.py | constants metrics
     pixel_m * 1e9 / frequency => pixel_m * 1e9 / 2 / frequency
     [FIRST_RING:]).mean() => ).mean()
 ptychodose/score/metrics.py | metrics
-    span = float(np.ptp(truth)) or 1.0 => span = float(np.ptp(image)) or 1.0
-    offset = np.angle(difference.mean()) => offset = np.angle(difference).mean()
-    difference = difference / np.abs(difference) => difference = 1 * difference
+    np.ptp(truth)) => np.ptp(image))
+    offset = _mean_phase(difference[full]) => offset = np.angle(difference[full]).mean()
+    difference = _unit(np.where(full, image, 1.0)) => difference = np.where(full, image, 1.0)
+    1e-20 * span**2 => 1e-30 * span**2
+    difference * np.exp(-1j * offset), np.exp(-1j * phase)) => difference * np.exp(-1j * offset), 1.0)
     np.maximum(rate, 1e-12) => np.maximum(rate, 1e-2)
     return float(2 * (lam - k => return float((lam - k
+ptychodose/score/metrics.py | meaning
+    * np.exp(-1j * (_mean_phase(_unit(truth)) + CUT)) => * np.exp(-1j * CUT)
+    CUT = 1e-6 => CUT = 0.0
+    else factors.flat[0] => else 1.0
+    CONTRAST = 1e-5 => CONTRAST = 1e-8
+    CONTRAST = 1e-5 => CONTRAST = 1e-2
+    span < CONTRAST * unit => span < 0
+    < 0, -np.abs(local), local) => < 0, local, local)
+    WINDOW = 7 => WINDOW = 5
 ptychodose/score/region.py | metrics
     np.concatenate(list(used)) => np.empty(0, int)
     low = np.max([ => low = np.min([
@@ -188,6 +209,11 @@ ptychodose/score/region.py | metrics
     * len(rate)) => )
 ptychodose/score/scoring.py | metrics
     best["frc"]["0.5"]["first"] => best["frc"]["0.5"]["last"]
+ptychodose/score/scoring.py | meaning
+    if not size > 1e-100 => if size < 0
+    metrics.phase_of(target)) => np.angle(target))
+ptychodose/score/words.py | answer
+    is None else => is not None else
 ptychodose/bounds/fisher.py | fisher limits
     weight = mask / np.maximum( => weight = 1 / np.maximum(
     .sum(0) + background => .sum(0)
@@ -207,7 +233,7 @@ ptychodose/compare/answer.py | answer
     for kind in ("bayes", "crb") => for kind in ("crb", "bayes")
     ["nrmse"] / headline["baseline"]["nrmse"] => ["nrmse"] * headline["baseline"]["nrmse"]
     _text(at_dose(ratio, dose, "dense_over_baseline"), 2) => _text(measured, 2)
-    {row['frc50']:21.2f} => {row['phase_ssim']:21.2f}
+    {row['frc50']:21.2f} => {row['nrmse']:21.2f}
 ptychodose/formats/bundle.py | bundle
     if sha256 is not None and sha256_file(path) != sha256: => if sha256 is not None and not sha256_file(path):
     is_whole(meta.get("schema"), SCHEMA, SCHEMA) => True

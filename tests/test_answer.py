@@ -33,6 +33,10 @@ def test_every_arm_has_its_numbers_in_the_order_of_the_head():
     assert [line.split()[0] for line in lines()[3:8]] == ["flat", "baseline", "dense", "same", "worse"]
 
 
+def test_a_truth_without_contrast_is_called_so():
+    assert line_of("dense", headline={**HEADLINE, "dense": row(0.3, None)}).split()[1:4] == ["0.300", "no", "contrast"]
+
+
 @pytest.mark.parametrize(("arm", "lost"), [("flat", 0), ("baseline", 0), ("dense", 0), ("same", 1), ("worse", 1)])
 def test_an_arm_that_is_not_better_than_the_flat_object_is_called_so(arm, lost):
     assert line_of(arm).count("NOT better than the flat object") == lost

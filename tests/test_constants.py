@@ -13,7 +13,7 @@ from ptychodose.networks import features, fitting, losses, stitch, training, unr
 from ptychodose.physics import forward, noise
 from ptychodose.refine import hybrid
 from ptychodose.scans import tensors
-from ptychodose.score import align, frc
+from ptychodose.score import align, frc, metrics
 from scenes import scene
 
 # Tuned numbers: every result of the study changes with them, so they are changed in two places, knowingly.
@@ -24,7 +24,8 @@ TUNED = {
     fitting: {"STEP_WEIGHT": 0.8, "CLIP": 0.5},
     training: {"JUDGED_STEPS": 3},
     stitch: {"SWEEPS": 4},
-    align: {"REGISTRATIONS": 3, "MAX_SHIFT": 4.0},
+    align: {"MAX_SHIFT": 4, "MARGIN": 24, "GAIN": 1e-9, "FIRST_STEP": 0.1},
+    metrics: {"CUT": 1e-6, "CONTRAST": 1e-5, "WINDOW": 7},
     frc: {"FIRST_RING": 2, "TAPER": 0.3},
     limits: {"LEAST": 8, "KNOWN": 0.01, "MOST": 3000, "DIM": 1e-3, "WHITE": 1e-8},
 }

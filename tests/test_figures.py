@@ -13,16 +13,18 @@ from ptychodose.scans import views
 from ptychodose.scans.scan import Nodes, of_arrays
 from test_views import DISC
 
+REGION = (slice(10, 50), slice(8, 72))
+
 
 @pytest.fixture(scope="module")
 def truth():
     return textures.synthetic_object((60, 80), 0.55, 0.12, noise.stream(0, "object"))
 
 
-def draw(truth):
+def draw(truth, ssim=0.5):
     arms = {"baseline": truth.conj(), "dense": truth * 1.1}
-    scores = {name: {"nrmse": 0.1, "phase_ssim": 0.5} for name in arms}
-    return figures.comparison(truth, arms, 12.8e-9, scores, 1e4)
+    scores = {name: {"nrmse": 0.1, "phase_ssim": ssim} for name in arms}
+    return figures.comparison(truth, arms, REGION, 12.8e-9, scores, 1e4)
 
 
 def test_comparison_has_equal_scales_titles_and_a_scale_bar(truth):
@@ -34,6 +36,16 @@ def test_comparison_has_equal_scales_titles_and_a_scale_bar(truth):
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert any("µm" in text for text in texts)
     assert figure.axes[1].get_title().startswith("baseline\nNRMSE 0.100")
+
+
+def test_pictures_are_aligned_as_the_scores_and_say_no_contrast(truth):
+    """The arm dense is 1.1 times truth, so its error panels are empty; the panels have the region's size."""
+    figure = draw(truth, ssim=None)
+    panels = [axes.images[0].get_array() for axes in figure.axes if axes.images and axes.get_label() != "<colorbar>"]
+    assert {panel.shape for panel in panels} == {(40, 64)}
+    assert np.abs(panels[7]).max() < 1e-9 and np.abs(panels[9]).max() < 1e-9 < np.abs(panels[8]).max()
+    assert np.abs(np.exp(1j * panels[3]).mean().imag) < 1e-9, "truth's phase about its circular mean"
+    assert figure.axes[1].get_title() == "baseline\nNRMSE 0.100, phase SSIM no contrast"
 
 
 def test_png_bytes_repeat(truth, tmp_path):

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import fft
-from scipy.ndimage import fourier_shift, gaussian_filter
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from ptychodose.errors import StudyError
 from ptychodose.physics import noise, textures
-from ptychodose.score import align, frc, metrics, region, scoring
+from ptychodose.score import frc, metrics, region, scoring
 from scenes import scene
 
 YARDSTICK = Path(__file__).parents[2] / "shared" / "benchmark" / "evaluate.py"
@@ -42,31 +41,6 @@ def test_truth_scores_perfectly(truth):
     assert best["frc"]["0.5"]["first"] == best["frc"]["0.5"]["last"] == 1.0
 
 
-def test_what_ptychography_cannot_know_is_removed(truth):
-    y, x = np.indices(truth.shape)
-    ramped = truth * np.exp(1j * (0.013 * y - 0.021 * x)) * 2.5 * np.exp(0.9j)
-    shifted = fft.ifft2(fourier_shift(fft.fft2(ramped), (1.3, -0.7)))
-    result = row(shifted, truth)
-    assert result["aligned"]["nrmse"] < 0.05 < 0.3 < result["raw"]["nrmse"]
-    assert result["aligned"]["shift_px"] == pytest.approx([-1.3, 0.7], abs=0.05)
-    assert result["aligned"]["ramp_rad_per_px"] == pytest.approx([0.013, -0.021], abs=5e-4)
-    assert row(ramped, truth)["aligned"]["scale"] == pytest.approx(0.4, rel=1e-3)
-    scaled = row(truth * (0.3 - 2j), truth)
-    assert scaled["raw"]["nrmse"] < 1e-9, "a complex factor is removed in both"
-
-
-def test_alignment_never_makes_it_worse(truth):
-    for level in (0.1, 0.5, 2.0):
-        result = row(noisy(truth, level), truth)
-        assert result["aligned"]["nrmse"] <= result["raw"]["nrmse"] + 1e-9
-
-
-def test_a_constant_image_has_a_phase_ramp_like_any_other(truth):
-    wave = np.exp(0.01j * np.arange(truth.shape[1])) * np.ones_like(truth)
-    plain, tilted = (row(image, truth)["aligned"]["nrmse"] for image in (np.ones_like(truth), wave))
-    assert plain == pytest.approx(tilted, rel=1e-3)
-
-
 def test_flat_empty_and_nan_images_never_pass_for_good(truth):
     bad = np.ones_like(truth)
     flat = row(bad, truth)
@@ -87,7 +61,7 @@ def test_flat_empty_and_nan_images_never_pass_for_good(truth):
 def test_against_scikit_image(truth):
     a, b = np.abs(noisy(truth)), np.abs(truth)
     found = metrics.compare_real(a, b)
-    assert found["ssim"] == structural_similarity(b, a, data_range=np.ptp(b))
+    assert found["ssim"] == pytest.approx(structural_similarity(b, a, data_range=np.ptp(b)), abs=1e-12)
     assert found["psnr"] == peak_signal_noise_ratio(b, a, data_range=np.ptp(b))
 
 
@@ -151,11 +125,6 @@ def test_deviance_is_one_at_the_truth_and_larger_elsewhere():
     assert metrics.poisson_deviance(np.zeros((2, 2)), np.zeros((2, 2), int)) == pytest.approx(0, abs=1e-9)
 
 
-def test_alignment_reports_what_it_removed(truth):
-    made = align.align(truth[REGION] * 2j, truth[REGION])
-    assert made.factor == pytest.approx(-0.5j) and made.shift == made.ramp == (0.0, 0.0)
-
-
 def test_psnr_is_over_the_range_of_the_truth():
     target = np.linspace(0, 1, 64).reshape(8, 8)
     assert metrics.compare_real(3 * target, target)["psnr"] == pytest.approx(-10 * np.log10((4 * target**2).mean()))
@@ -165,7 +134,7 @@ def test_psnr_is_over_the_range_of_the_truth():
 def test_the_phase_is_unwrapped_around_the_circular_mean_whatever_the_brightness():
     """Differences of +3 and -3 rad lie 2 (pi - 3) apart, around pi; bright and dark pixels count alike."""
     wrapped = metrics.phase_beside(np.exp(1j * np.array([[3.0, -3.0]])), np.ones((1, 2), complex))
-    assert wrapped.ravel() == pytest.approx([3 - np.pi, np.pi - 3])
+    assert wrapped.ravel() == pytest.approx([3 - np.pi, np.pi - 3], abs=1e-9)
     uneven = metrics.phase_beside(np.array([[10.0, np.exp(1j)]]), np.ones((1, 2), complex))
     assert uneven.ravel() == pytest.approx([-0.5, 0.5])
 
@@ -175,20 +144,6 @@ def test_deviance_by_hand():
     rate, counts = np.array([2.0, 3.0]), np.array([1, 0])
     assert metrics.poisson_deviance(rate, counts) == pytest.approx((2 * (1 - np.log(2)) + 6) / 2)
     assert metrics.poisson_deviance(np.zeros(1), np.ones(1, int)) == pytest.approx(2 * (12 * np.log(10) - 1))
-
-
-@pytest.mark.parametrize(("shift", "found"), [(3.2, -3.2), (6.0, 0.0)])
-def test_a_shift_is_removed_up_to_four_pixels(truth, shift, found):
-    moved = fft.ifft2(fourier_shift(fft.fft2(truth), (shift, 0)))
-    assert row(moved, truth)["aligned"]["shift_px"][0] == pytest.approx(found, abs=0.1)
-
-
-def test_nothing_is_removed_that_does_not_help(truth):
-    """Of pure noise no shift or ramp makes a reconstruction, whatever the registration says."""
-    target = align.clean(truth[REGION])
-    start = align.Alignment(target * 1.0, (0.0, 0.0), (0.0, 0.0), 1.0)
-    worse = align.Alignment(target * np.exp(0.1j * np.arange(target.shape[1])), (1.0, 0.0), (0.0, 0.1), 1.0)
-    assert align._better(start, worse, target) is start and align._better(worse, start, target) is start
 
 
 def test_the_region_is_what_all_views_cover():
@@ -238,21 +193,3 @@ def test_the_headline_is_error_phase_and_the_first_crossing_of_one_half():
     both = {"amplitude": {"ssim": 0.11}, "phase": {"ssim": 0.22}, "frc": frc_row}
     row = {"aligned": {"nrmse": 0.33, **both}, "raw": {"nrmse": 0.44, **both}}
     assert scoring.headline(row) == {"nrmse": 0.33, "phase_ssim": 0.22, "frc50": 0.3}
-
-
-def test_alignment_moves_only_what_gains(truth):
-    """A shift or ramp that does not lower the error is not taken, whatever a registration finds."""
-    for image in (truth, truth * np.exp(0.7j), 1.3 * truth):
-        found = align.align(image, truth)
-        assert found.shift == (0.0, 0.0) and found.ramp == (0.0, 0.0)
-        assert np.abs(found.image - truth).max() < 1e-9
-    noisy = truth + 0.2 * np.random.default_rng(0).standard_normal(truth.shape)
-    found = align.align(noisy, truth)
-    plain = align.misfit(noisy, truth)
-    assert align.misfit(found.image, truth) <= plain + 1e-9
-
-
-def test_a_registration_that_makes_it_worse_is_not_taken(truth, monkeypatch):
-    worse = truth + 0.2 * np.abs(truth).mean() * np.random.default_rng(1).standard_normal(truth.shape)
-    monkeypatch.setattr(align, "_shifted", lambda start, _: replace(start, image=worse, shift=(1.0, 1.0)))
-    assert align.align(truth, truth).shift == (0.0, 0.0)

@@ -47,27 +47,30 @@ def truth(kept, tmp_path, monkeypatch):
     return kept[1]
 
 
-def test_objects_are_those_of_the_experiment_cut_to_the_region(truth):
-    found = gallery.objects(DvcQueue(), EXPERIMENT, REGION)
+def test_objects_are_those_of_the_experiment(truth):
+    found = gallery.objects(DvcQueue(), EXPERIMENT)
     assert set(found) == {"truth", "map", "dense"}, "arms it has, of those the gallery shows"
-    assert (found["truth"] == truth[REGION]).all() and (found["map"] == 1j * truth[REGION]).all()
+    assert (found["truth"] == truth).all() and (found["map"] == 1j * truth).all()
 
 
 def test_an_emptied_cache_is_one_line(truth, tmp_path):
     shutil.rmtree(".dvc/cache")
     with pytest.raises(StudyError, match="`dvc exp remove sweep-1`") as caught:
-        gallery.objects(DvcQueue(), EXPERIMENT, REGION)
+        gallery.objects(DvcQueue(), EXPERIMENT)
     assert "\n" not in str(caught.value)
 
 
 def test_every_dose_is_a_column_and_a_missing_arm_leaves_a_gap(truth, tmp_path):
-    found = gallery.objects(DvcQueue(), EXPERIMENT, REGION)
+    found = gallery.objects(DvcQueue(), EXPERIMENT)
     few = {name: image for name, image in found.items() if name != "dense"}
-    figure = gallery.gallery({1e4: found, 1e3: few}, {1e4: 190.0, 1e3: 19.0})
+    figure = gallery.gallery({1e4: found, 1e3: few}, {1e4: REGION, 1e3: REGION}, {1e4: 190.0, 1e3: 19.0})
     titles = [axes.get_title() for axes in figure.axes[:2]]
     assert titles[0].startswith("1,000\n") and titles[1].startswith("10,000\n")
     labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
     assert labels == ["truth", "dense", "map", "phase (rad)"]
     scales = {image.get_clim() for axes in figure.axes for image in axes.get_images()}
     assert len(scales) == 1
+    panels = [image.get_array() for axes in figure.axes[:6] for image in axes.get_images()]
+    assert {panel.shape for panel in panels} == {(40, 50)}
+    assert all(np.abs(panel - panels[0]).max() < 1e-6 for panel in panels), "phases of truth, whatever its factor"
     save_figure(figure, tmp_path / "gallery.png")

@@ -10,7 +10,7 @@ import sweep_scene as scene
 from closure import ROOT
 from ptychodose.errors import StudyError
 from ptychodose.study import params
-from ptychodose.sweeps import design, markdown, results_csv, statistics
+from ptychodose.sweeps import charts, design, markdown, results_csv, statistics
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +138,17 @@ def test_the_committed_readme_says_what_the_sweep_says():
     limit = json.loads((SWEEP / "limit.json").read_text())
     text = markdown.star_table(results_csv.read(SWEEP / "sweep.csv"), limit)
     assert markdown.replace_block(ROOT / "README.md", text, write=False), "python src/sweep.py readme --write"
+
+
+def test_a_truth_without_contrast_has_no_similarity(study, tmp_path):
+    """A run whose phase SSIM is None goes through sweep.csv as an empty cell and out of the mean; a whole arm is said
+    to have no contrast, and the picture is drawn without it."""
+    found = scene.rows(design.star(study), ("flat", "dense", "map"))
+    first = found[0]["seed_noise"]  # of the centre
+    lost = [{**row, "phase_ssim": None} if row["arm"] == "map" or row["seed_noise"] != first else row for row in found]
+    results_csv.write(tmp_path / "sweep.csv", lost)
+    again = results_csv.read(tmp_path / "sweep.csv")
+    assert [row["phase_ssim"] is None for row in again] == [row["phase_ssim"] is None for row in lost]
+    text = markdown.star_table(again, None)
+    assert column(text, "MAP", 2).endswith("/ no contrast") and "/ 0." in column(text, "**dense", 2)
+    assert charts.quality_vs_dose(again, None).axes

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptychodose.bounds.lines import at_dose
+from ptychodose.score.words import ssim_text
 
 
 def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
@@ -15,7 +16,8 @@ def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
         if isinstance(row, dict):
             lost = arm != "flat" and row["nrmse"] >= headline["flat"]["nrmse"]
             remark = "  NOT better than the flat object" if lost else ""
-            lines.append(f"{arm:14} {row['nrmse']:7.3f} {row['phase_ssim']:11.3f} {row['frc50']:21.2f}{remark}")
+            ssim = ssim_text(row["phase_ssim"])
+            lines.append(f"{arm:14} {row['nrmse']:7.3f} {ssim:>11} {row['frc50']:21.2f}{remark}")
     return "\n".join(lines + _limits(headline, details.get("limit") or {}, dose))
 
 

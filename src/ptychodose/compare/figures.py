@@ -1,6 +1,7 @@
 """Every picture of the study, as deterministic PNG bytes (Agg, matplotlib's own fonts, no software tag)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,8 +10,12 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ptychodose.score.align import align, clean
-from ptychodose.score.metrics import phase_beside
+from ptychodose.score.metrics import phase_beside, phase_of
+from ptychodose.score.region import Region
+from ptychodose.score.words import ssim_text
 
+Complex = NDArray[np.complexfloating]
+Real = NDArray[np.float64]
 DPI = 100
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito
 # Rows left to the tables, so that the pictures stay readable.
@@ -18,31 +23,26 @@ HIDDEN = ("flat", "oracle", "cnn", "own", "sparse", "dense_thinned", "map_sparse
 
 
 def comparison(
-    truth: NDArray[np.complexfloating],
-    arms: Mapping[str, NDArray[np.complexfloating]],
+    truth: Complex,
+    arms: Mapping[str, Complex],
+    region: Region,
     pixel_m: float,
-    scores: Mapping[str, Mapping[str, float]],
+    scores: Mapping[str, Mapping[str, float | None]],
     dose: float,
 ) -> Figure:
-    """Truth and arms (h, w): amplitude, phase and their residuals; one colour scale per row, scale bar in um.
+    """Truth and arms (H, W) on the region (h, w): amplitude, phase and their residuals; one colour scale per row, scale
+    bar in um.
 
     `scores` holds nrmse and phase_ssim per arm; arms are aligned as in the scores.
     """
-    target = clean(truth)
-    images = {name: align(obj, target).image for name, obj in arms.items()}
-    phases = {name: phase_beside(image, target) for name, image in images.items()}
-    rows = [
-        ("amplitude", "gray", _span(np.abs(target)), np.abs(target), {n: np.abs(i) for n, i in images.items()}),
-        ("phase (rad)", "cividis", _span(np.angle(target)), np.angle(target), phases),
-        ("amplitude error", "RdBu_r", (-0.3, 0.3), None, {n: np.abs(i) - np.abs(target) for n, i in images.items()}),
-        ("phase error (rad)", "RdBu_r", (-1.0, 1.0), None, {n: p - np.angle(target) for n, p in phases.items()}),
-    ]
+    target = clean(truth[region])
+    rows = _panels(target, [_beside(obj, truth, region) for obj in arms.values()])
     cell = 2.6  # inches a panel is wide; a flat region still gets room for its labels
-    tall = cell * max(truth.shape[0] / truth.shape[1], 0.5)
+    tall = cell * max(target.shape[0] / target.shape[1], 0.5)
     figure = Figure(figsize=(cell * (len(arms) + 1) + 1.0, tall * 4 + 1.0), layout="constrained")
     grid = figure.subplots(4, len(arms) + 1, squeeze=False)
     for axes_row, (label, colours, (low, high), first, others) in zip(grid, rows, strict=True):
-        panels = [first, *others.values()]
+        panels = [first, *others]
         for axes, panel in zip(axes_row, panels, strict=True):
             axes.set(xticks=[], yticks=[])
             if panel is None:
@@ -54,10 +54,30 @@ def comparison(
     grid[0][0].set_title("truth", fontsize=10)
     for axes, name in zip(grid[0][1:], arms, strict=True):
         row = scores[name]
-        axes.set_title(f"{name}\nNRMSE {row['nrmse']:.3f}, phase SSIM {row['phase_ssim']:.2f}", fontsize=10)
-    _scale_bar(grid[0][0], truth.shape, pixel_m)
+        axes.set_title(f"{name}\nNRMSE {row['nrmse']:.3f}, phase SSIM {ssim_text(row['phase_ssim'], 2)}", fontsize=10)
+    _scale_bar(grid[0][0], target.shape, pixel_m)
     figure.suptitle(f"held-out region (simulated, known probe), {dose:g} photons per pattern", fontsize=11)
     return figure
+
+
+def _beside(obj: Complex, truth: Complex, region: Region) -> list[Real]:
+    """Amplitude, phase (rad) and their errors of one arm, aligned as in the scores."""
+    found = align(obj, truth, region)
+    target = clean(truth)[found.region]
+    amplitude, phase = np.abs(found.image), phase_beside(found.image, target)
+    return [amplitude, phase, amplitude - np.abs(target), phase - phase_of(target)]
+
+
+def _panels(target: NDArray[np.complex128], arms: list[list[Real]]) -> list[tuple[Any, ...]]:
+    """The rows of the picture: label, colours, their range, truth's panel if any, the arms' panels."""
+    amplitude, phase = np.abs(target), phase_of(target)
+    heads: list[tuple[Any, ...]] = [
+        ("amplitude", "gray", _span(amplitude), amplitude),
+        ("phase (rad)", "cividis", _span(phase), phase),
+        ("amplitude error", "RdBu_r", (-0.3, 0.3), None),
+        ("phase error (rad)", "RdBu_r", (-1.0, 1.0), None),
+    ]
+    return [(*head, [arm[i] for arm in arms]) for i, head in enumerate(heads)]
 
 
 def curves(

@@ -7,47 +7,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import atomic_path
 from ptychodose.score import frc, metrics
 from ptychodose.score.align import Alignment, align, clean
+from ptychodose.score.region import Region
 
 
 def score(
     obj: NDArray[np.complexfloating],
     truth: NDArray[np.complexfloating],
-    region: tuple[slice, slice],
+    region: Region,
     pixel_m: float,
 ) -> dict[str, Any]:
     """All metrics of a reconstruction (H, W) against truth (H, W) on `region`, JSON-able, never NaN.
 
     `aligned` removes sub-pixel shift, phase ramp and one complex factor; `raw` the factor only. `valid_fraction`
-    is the share of pixels that are finite and not empty. Object pixel in metres.
+    is the share of pixels that are finite and not empty. PSNR and SSIM are None where truth has no contrast. Object
+    pixel in metres. Raises StudyError when truth is zero all over the region.
     """
-    target = clean(truth[region])
-    image = clean(obj[region])
-    row: dict[str, Any] = {"valid_fraction": float((np.abs(image) > 1e-9 * np.abs(target).mean()).mean())}
+    size = np.abs(clean(truth[region])).mean()
+    if not size > 1e-100:  # its square would vanish
+        raise StudyError("truth is zero all over the scored region, so there is nothing to compare with; check it")
+    row: dict[str, Any] = {"valid_fraction": float((np.abs(clean(obj[region])) > 1e-9 * size).mean())}
     for kind, free in (("aligned", True), ("raw", False)):
-        row[kind] = measure(align(image, target, free), target, pixel_m)
+        row[kind] = measure(align(obj, truth, region, free), clean(truth), pixel_m)
     return row
 
 
 def measure(aligned: Alignment, truth: NDArray[np.complex128], pixel_m: float) -> dict[str, Any]:
-    """Metrics of one aligned image: complex, amplitude, phase, FRC, and what the alignment removed."""
-    image = aligned.image
+    """Metrics of one aligned image beside truth (H, W): complex, amplitude, phase, FRC, and what the alignment
+    removed."""
+    image, target = aligned.image, truth[aligned.region]
+    amplitude = np.abs(target)
     return {
-        "nrmse": metrics.nrmse(image, truth),
-        "correlation": metrics.correlation(image, truth),
-        "amplitude": metrics.compare_real(np.abs(image), np.abs(truth)),
-        "phase": metrics.compare_real(metrics.phase_beside(image, truth), np.angle(truth)),
-        "frc": frc.summary(frc.ring_correlation(image, truth), pixel_m),
+        "nrmse": metrics.nrmse(image, target),
+        "correlation": metrics.correlation(image, target),
+        "amplitude": metrics.compare_real(np.abs(image), amplitude, float(amplitude.mean())),
+        "phase": metrics.compare_real(metrics.phase_beside(image, target), metrics.phase_of(target)),
+        "frc": frc.summary(frc.ring_correlation(image, target), pixel_m),
         "shift_px": list(aligned.shift),
         "ramp_rad_per_px": list(aligned.ramp),
         "scale": abs(aligned.factor),
     }
 
 
-def headline(row: dict[str, Any]) -> dict[str, float]:
-    """The three numbers of a table: complex NRMSE, phase SSIM, first FRC crossing of 0.5 (of Nyquist)."""
+def headline(row: dict[str, Any]) -> dict[str, Any]:
+    """The three numbers of a table: complex NRMSE, phase SSIM (None without contrast), first FRC crossing of 0.5 (of
+    Nyquist)."""
     best = row["aligned"]
     return {"nrmse": best["nrmse"], "phase_ssim": best["phase"]["ssim"], "frc50": best["frc"]["0.5"]["first"]}
 

@@ -50,7 +50,7 @@ def _need(rows: Sequence[Row], design: str) -> list[Row]:
 
 
 def _values(rows: Sequence[Row], column: str) -> np.ndarray:
-    return np.array([row[column] for row in rows], float)
+    return np.array([row[column] for row in rows if row[column] is not None], float)
 
 
 def _finish(figure: Figure, panels: Sequence[Axes], columns: int) -> Figure:

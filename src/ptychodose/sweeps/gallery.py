@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ptychodose.errors import StudyError
 from ptychodose.formats.h5 import read_array
 from ptychodose.score.align import align, clean
-from ptychodose.score.metrics import phase_beside
+from ptychodose.score.metrics import phase_beside, phase_of
+from ptychodose.score.region import Region
 from ptychodose.sweeps.dvc_queue import DvcQueue
 
 ARMS = ("baseline", "dense", "map", "hybrid")
@@ -19,8 +20,8 @@ TRUTH, OBJECTS = "data/simulated/truth.h5", "data/reconstructions"
 Images = dict[str, NDArray[np.complex64]]
 
 
-def objects(queue: DvcQueue, ref: str, region: tuple[slice, slice]) -> Images:
-    """Truth and the objects of ARMS on `region` (h, w) of an experiment. Raises StudyError when DVC lost them."""
+def objects(queue: DvcQueue, ref: str) -> Images:
+    """Truth and the objects of ARMS (H, W) of an experiment. Raises StudyError when DVC lost them."""
     remedy = f"`dvc exp remove {ref.rsplit('/', 1)[1]}`, and the gallery leaves it out"
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -30,22 +31,23 @@ def objects(queue: DvcQueue, ref: str, region: tuple[slice, slice]) -> Images:
         except StudyError as error:
             raise StudyError(f"{error}; {remedy}") from None
         paths = {"truth": folder / "truth.h5"} | {arm: folder / f"arms/{arm}.h5" for arm in ARMS}
-        return {arm: read_array(path, "obj", remedy)[region] for arm, path in paths.items() if path.is_file()}
+        return {arm: read_array(path, "obj", remedy) for arm, path in paths.items() if path.is_file()}
 
 
-def gallery(runs: Mapping[float, Images], photons: Mapping[float, float]) -> Figure:
+def gallery(runs: Mapping[float, Images], regions: Mapping[float, Region], photons: Mapping[float, float]) -> Figure:
     """Phase (rad) of truth and ARMS (rows), all on one scale, at every dose (columns, photons per pattern).
 
-    `runs` as from `objects`, by dose; `photons` per object pixel by dose. Raises StudyError when there is no run.
+    By dose: `runs` as from `objects`, the scored region, `photons` per object pixel. Raises StudyError without a run.
     """
     if not runs:
         raise StudyError("the experiments of the sweep's centre are not in this clone; `make sweep` makes them")
-    doses, truth = sorted(runs), clean(next(iter(runs.values()))["truth"])
+    doses = sorted(runs)
+    truth = phase_of(clean(runs[doses[0]]["truth"][regions[doses[0]]]))
     names = ["truth", *(arm for arm in ARMS if any(arm in images for images in runs.values()))]
     height = 1.5 * truth.shape[0] / truth.shape[1]
     figure = Figure(figsize=(1.5 * len(doses) + 0.9, height * len(names) + 0.6), layout="constrained")
     grid = figure.subplots(len(names), len(doses), squeeze=False)
-    low, high = np.percentile(np.angle(truth), [0.5, 99.5])
+    low, high = np.percentile(truth, [0.5, 99.5])
     for axes_row, name in zip(grid, names, strict=True):
         axes_row[0].set_ylabel(name)
         for axes, dose in zip(axes_row, doses, strict=True):
@@ -53,8 +55,8 @@ def gallery(runs: Mapping[float, Images], photons: Mapping[float, float]) -> Fig
             if name not in runs[dose]:
                 axes.axis("off")
                 continue
-            target = clean(runs[dose]["truth"])
-            phase = phase_beside(align(runs[dose][name], target).image, target)
+            found = align(runs[dose][name], runs[dose]["truth"], regions[dose])
+            phase = phase_beside(found.image, clean(runs[dose]["truth"])[found.region])
             drawn = axes.imshow(phase, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
     for axes, dose in zip(grid[0], doses, strict=True):
         axes.set_title(f"{dose:,.0f}\n({photons[dose]:,.{0 if photons[dose] >= 10 else 1}f} per px)", fontsize=9)

@@ -9,6 +9,7 @@ import numpy as np
 from ptychodose.bounds.lines import at_dose
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import atomic_path
+from ptychodose.score.words import ssim_text
 from ptychodose.sweeps import statistics
 from ptychodose.sweeps.design import DOSES, SOURCES, Run
 from ptychodose.sweeps.results_csv import Row, latest, run_of, select
@@ -107,7 +108,8 @@ def _cell(rows: Sequence[Row]) -> str:
     if not rows:
         return NOTHING
     mean, sd = statistics.mean_sd([row["nrmse"] for row in rows])
-    return f"{_error(mean, sd)} / {np.mean([row['phase_ssim'] for row in rows]):.2f}"
+    known = [row["phase_ssim"] for row in rows if row["phase_ssim"] is not None]
+    return f"{_error(mean, sd)} / {ssim_text(float(np.mean(known)) if known else None, 2)}"
 
 
 def _error(mean: float, sd: float | None = None) -> str:

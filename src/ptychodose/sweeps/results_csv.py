@@ -13,7 +13,7 @@ from ptychodose.sweeps import statistics
 from ptychodose.sweeps.design import Run
 
 CONTROLS = ("flat", "oracle")  # rows that no one reconstructs: they cannot collapse
-OPTIONAL = ("view", "overlap", "nbar", "flat_nrmse")
+OPTIONAL = ("view", "overlap", "nbar", "phase_ssim", "flat_nrmse")
 Row = dict[str, Any]
 
 
@@ -36,7 +36,7 @@ COLUMNS: dict[str, Callable[[str], Any]] = {  # and how a cell is read
     "share": _finite,  # of the view's photons, left by thinning
     "nbar": _finite,  # detected photons per object pixel that the arm saw
     "nrmse": _finite,  # complex, after alignment
-    "phase_ssim": _finite,  # after alignment
+    "phase_ssim": _finite,  # after alignment; empty when truth's phase has no contrast
     "flat_nrmse": _finite,  # of the same run's flat object
     "collapsed": _flag,  # 1: see statistics.collapsed
 }  # fmt: skip
