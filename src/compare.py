@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ptychodose.study.stage import run
 
 TEST, TRUTH, VIEWS = Path("data/simulated/test.cxi"), Path("data/simulated/truth.h5"), Path("data/views")
 MAP, LIMIT, FOUND, METRICS = Path("data/map"), Path("data/limit"), Path("data/reconstructions"), Path("metrics")
+Arrays = Mapping[str, np.ndarray]
 SHOWN = ("compare.json", "details.json", "frc.csv", "compare.png", "curves.png")
 
 
@@ -47,26 +49,27 @@ def main() -> None:
         used = [view.index for view in trial.views.values()]
         spare = unseen_patterns(scan, used, region, study.compare.deviance_patterns)
         scores: dict[str, dict[str, Any]] = {}
-        for name, (obj, given) in rows.items():
-            scores[name] = {**given, **scoring.score(obj, truth, region, scan.pixel_m)}
+        for name, (arrays, given) in rows.items():
+            obj = arrays["obj"]
+            scores[name] = {**given, **scoring.score(obj, truth, region, scan.pixel_m, arrays.get("error"))}
             scores[name]["deviance"] = deviance_per_pixel(obj, scan, spare)
     _write_metrics(study, scan, region, scores)
-    _draw(study, scan, truth, region, {name: obj for name, (obj, _) in rows.items()}, scores)
+    _draw(study, scan, truth, region, {name: arrays for name, (arrays, _) in rows.items()}, scores)
     stages = ["probe", "generate", "overlap", *(f"train_{name}" for name in study.arms())]
     outputs = [METRICS / name for name in SHOWN]
     manifest.join([*stages, "reconstruct_map", "reconstruct", "limit"], "compare", outputs)
 
 
-def _rows(study: Params, trial: Trial, truth: np.ndarray) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
-    """Object (H, W) of every row of the tables, controls first, and what it was given. The oracle, truth through the
-    same stitching, is made here: no other stage may see truth."""
+def _rows(study: Params, trial: Trial, truth: np.ndarray) -> dict[str, tuple[Arrays, dict[str, Any]]]:
+    """Object (H, W), and perhaps standard error, of every row of the tables, controls first, and what it was given. The
+    oracle, truth through the same stitching, is made here: no other stage may see truth."""
     found = {path.stem: read_arrays(path, "run `dvc repro reconstruct`") for path in FOUND.glob("*.h5")}
     none = {"view": None, "group_size": None, "share": 1.0}
-    rows = {name: (arrays["obj"], {**none, **_without(given, "pixel_m")}) for name, (arrays, given) in found.items()}
+    rows = {name: (arrays, {**none, **_without(given, "pixel_m")}) for name, (arrays, given) in found.items()}
     if "dense" in trial.views:
         groups, block = covering(trial.views["dense"].groups[4]), study.compare.block_groups
         obj, _ = predict.reconstruct(predict.by_object(truth), trial.of("dense"), groups, block)
-        rows["oracle"] = (obj, {"view": "dense", "group_size": 4, "share": 1.0})
+        rows["oracle"] = ({"obj": obj}, {"view": "dense", "group_size": 4, "share": 1.0})
     order = ("flat", "oracle", *study.arms(), "map", "hybrid")
     return {name: rows[name] for name in [*filter(rows.__contains__, order), *sorted(set(rows) - set(order))]}
 
@@ -95,11 +98,9 @@ def _json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _draw(
-    study: Params, scan: Scan, truth: np.ndarray, region: Region, objects: dict[str, np.ndarray], rows: dict
-) -> None:
+def _draw(study: Params, scan: Scan, truth: np.ndarray, region: Region, found: dict[str, Arrays], rows: dict) -> None:
     """compare.png and curves.png; what figures.HIDDEN names is left to the tables."""
-    shown = {name: obj for name, obj in objects.items() if name not in figures.HIDDEN}
+    shown = {name: (row["obj"], row.get("error")) for name, row in found.items() if name not in figures.HIDDEN}
     scores = {name: scoring.headline(rows[name]) for name in shown}
     save_figure(figures.comparison(truth, shown, region, scan.pixel_m, scores, study.dose), METRICS / "compare.png")
     frc = {name: rows[name]["aligned"]["frc"] for name in shown}

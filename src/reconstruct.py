@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from ptychodose.formats.atomic import atomic_folder, write_json
-from ptychodose.formats.h5 import read_array, write_arrays
+from ptychodose.formats.h5 import read_arrays, write_arrays
 from ptychodose.reconstruct import arms
+from ptychodose.reconstruct.reconstructors import Reconstruction
 from ptychodose.scans import cxi, views
 from ptychodose.scans.trial import Trial
 from ptychodose.study import isa, params
@@ -29,18 +30,25 @@ def main() -> None:
     check_inputs("overlap", paths)
     check_inputs("reconstruct_map", [MAP])
     jobs = _jobs(study)
-    solved = {path.stem: read_array(path, "obj", "run `dvc repro reconstruct_map`") for path in MAP.glob("*.h5")}
+    solved = {path.stem: _solution(path) for path in MAP.glob("*.h5")}
     with cxi.dataset(TEST) as scan:
         trial = Trial(scan, views.read_built(paths, "test", study.group_sizes() | {4}))
         rows = {"flat": arms.Row(scan.flat(), view=None)} | arms.networks(trial, study, jobs["jobs"])
-        rows |= arms.registered(trial, study, solved) | arms.of_stage(trial, solved)
+        rows |= arms.registered(trial, study, solved) | arms.of_stage(trial, study, solved)
         with atomic_folder(OUT) as folder:
             for name, row in rows.items():
-                write_arrays(folder / f"{name}.h5", {"obj": row.obj}, {"pixel_m": scan.pixel_m, **row.given()})
+                write_arrays(folder / f"{name}.h5", row.arrays(), {"pixel_m": scan.pixel_m, **row.given()})
     write_json(JOBS, jobs)
-    parameters = {"seed": study.seed, "seeds": study.seeds, "arms": study.arms(), "hybrid": study.train_hybrid.bundle}
+    parameters = {"seed": study.seed, "seeds": study.seeds, "arms": study.arms(), "hybrid": study.train_hybrid.bundle,
+                  "reconstruct_map": study.reconstruct_map}  # fmt: skip
     inputs = [TEST, *paths, MAP, *(BUNDLES / name for name in study.arms()), Path(study.train_hybrid.bundle).parent]
     write_stage_manifest("reconstruct", inputs, [OUT, JOBS], parameters, environment())
+
+
+def _solution(path: Path) -> Reconstruction:
+    """What the MAP stage made of a view."""
+    arrays, known = read_arrays(path, "run `dvc repro reconstruct_map`")
+    return Reconstruction(arrays["obj"], weight=float(str(known["weight"])))
 
 
 def _jobs(study: Params) -> dict:

@@ -37,7 +37,8 @@ def main() -> None:
     record = {name: {"weight": s.weight, "iterations": s.iterations, "tried": s.tried} for name, s in solved.items()}
     with atomic_folder(OUT) as folder:
         for name, solution in solved.items():
-            write_arrays(folder / f"{name}.h5", {"obj": solution.obj, "probe": solution.probe})
+            write_arrays(folder / f"{name}.h5", {"obj": solution.obj, "probe": solution.probe},
+                         {"weight": solution.weight})  # fmt: skip
         write_json(folder / "record.json", {"solved": record, "half_data": halves})
     write_stage_manifest(
         "reconstruct_map",

@@ -12,7 +12,7 @@ import torch
 from ptychodose.formats import bundle
 from ptychodose.formats.atomic import atomic_folder, write_json
 from ptychodose.physics import noise
-from ptychodose.refine import hybrid_bundle, hybrid_training, transfer
+from ptychodose.refine import hybrid_bundle, hybrid_training, spread_training, transfer
 from ptychodose.scans import base
 from ptychodose.study import checkpoint, params
 from ptychodose.study.checkpoint import Checkpoint
@@ -31,8 +31,9 @@ def main() -> None:
     code = checkpoint.loaded_code(ROOT / "src")
     parameters = {"hybrid": asdict(settings), "map": asdict(study.reconstruct_map), "environment": environment()}
     kept = Checkpoint("train_hybrid", checkpoint.key([], code, parameters), CHECKPOINT_SECONDS)
-    net, history = hybrid_training.train(settings, study.reconstruct_map, checkpoint=kept)
-    net.eval()
+    refiner, history, examples = hybrid_training.train(settings, study.reconstruct_map, checkpoint=kept)
+    refiner.eval()
+    net = hybrid_bundle.Hybrid(refiner, spread_training.train(refiner, examples, settings, print)).eval()
     plate = base.load(study.generate, noise.stream(0, "object")).probe[0]
     with atomic_folder(out.parent) as folder:
         meta = {"architecture": net.spec, "training": asdict(settings), "start": asdict(study.reconstruct_map)}

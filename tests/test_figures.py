@@ -22,7 +22,7 @@ def truth():
 
 
 def draw(truth, ssim=0.5):
-    arms = {"baseline": truth.conj(), "dense": truth * 1.1}
+    arms = {"baseline": (truth.conj(), None), "dense": (truth * 1.1, np.abs(truth) * (0.2 + 0.1j))}
     scores = {name: {"nrmse": 0.1, "phase_ssim": ssim} for name in arms}
     return figures.comparison(truth, arms, REGION, 12.8e-9, scores, 1e4)
 
@@ -30,8 +30,8 @@ def draw(truth, ssim=0.5):
 def test_comparison_has_equal_scales_titles_and_a_scale_bar(truth):
     figure = draw(truth)
     images = [axes.images[0] for axes in figure.axes if axes.images and axes.get_label() != "<colorbar>"]
-    assert len(images) == 3 + 3 + 2 + 2
-    for row in (images[:3], images[3:6], images[6:8], images[8:]):
+    assert len(images) == 3 + 3 + 2 + 2 + 1
+    for row in (images[:3], images[3:6], images[6:8], images[8:10]):
         assert len({image.get_clim() for image in row}) == 1
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert any("µm" in text for text in texts)
@@ -44,6 +44,7 @@ def test_pictures_are_aligned_as_the_scores_and_say_no_contrast(truth):
     panels = [axes.images[0].get_array() for axes in figure.axes if axes.images and axes.get_label() != "<colorbar>"]
     assert {panel.shape for panel in panels} == {(40, 64)}
     assert np.abs(panels[7]).max() < 1e-9 and np.abs(panels[9]).max() < 1e-9 < np.abs(panels[8]).max()
+    assert np.asarray(panels[10]) == pytest.approx(np.full((40, 64), 0.1 / 1.1)), "stated, of the phase"
     assert np.abs(np.exp(1j * panels[3]).mean().imag) < 1e-9, "truth's phase about its circular mean"
     assert figure.axes[1].get_title() == "baseline\nNRMSE 0.100, phase SSIM no contrast"
 

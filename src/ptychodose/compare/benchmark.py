@@ -145,14 +145,14 @@ def _rows(
         groups = covering(_groups(scan, NETWORKS[name], params))
         obj, _ = predict.reconstruct(predict.by_network(net), scan, groups, params.compare.block_groups)
         rows[name] = _row(obj, truth, region, time.process_time() - started, train_seconds)
-    objects: dict[str, NDArray[np.complex64]] = {}
+    found: dict[str, reconstructors.Reconstruction] = {}
     for name, entry in reconstructors.REGISTRY.items():
         started, rng = time.process_time(), noise.stream(params.seed, "solver", name)
-        objects[name] = reconstructors.run(name, scan, params, rng, objects)
+        found[name] = reconstructors.run(name, scan, params, rng, found)
         seconds = time.process_time() - started
         start = getattr(entry, "start", None)
         rows[name] = _row(
-            objects[name], truth, region, seconds + (rows[start]["seconds"] if start in rows else 0.0), 0.0
+            found[name].obj, truth, region, seconds + (rows[start]["seconds"] if start in rows else 0.0), 0.0
         )
     return rows
 

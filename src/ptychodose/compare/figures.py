@@ -19,37 +19,38 @@ Real = NDArray[np.float64]
 DPI = 100
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito
 # Rows left to the tables, so that the pictures stay readable.
-HIDDEN = ("flat", "oracle", "cnn", "own", "sparse", "dense_thinned", "map_sparse", "map_thinned")
+HIDDEN = ("flat", "oracle", "cnn", "own", "sparse", "dense_thinned", "map_sparse", "map_thinned", "hybrid_sparse",
+          "hybrid_thinned")  # fmt: skip
 
 
 def comparison(
     truth: Complex,
-    arms: Mapping[str, Complex],
+    arms: Mapping[str, tuple[Complex, Complex | None]],
     region: Region,
     pixel_m: float,
     scores: Mapping[str, Mapping[str, float | None]],
     dose: float,
 ) -> Figure:
-    """Truth and arms (H, W) on the region (h, w): amplitude, phase and their residuals; one colour scale per row, scale
-    bar in um.
+    """Truth and arms on the region (h, w): amplitude, phase, their errors, and the standard error that an arm states
+    for its phase; one colour scale per row, scale bar in um.
 
-    `scores` holds nrmse and phase_ssim per arm; arms are aligned as in the scores.
+    `arms` holds objects (H, W), each with its standard error (H, W) or None; `scores` nrmse and phase_ssim per arm.
+    They are aligned as in the scores.
     """
     target = clean(truth[region])
-    rows = _panels(target, [_beside(obj, truth, region) for obj in arms.values()])
+    rows = _panels(target, [_beside(obj, error, truth, region) for obj, error in arms.values()])
     cell = 2.6  # inches a panel is wide; a flat region still gets room for its labels
     tall = cell * max(target.shape[0] / target.shape[1], 0.5)
-    figure = Figure(figsize=(cell * (len(arms) + 1) + 1.0, tall * 4 + 1.0), layout="constrained")
-    grid = figure.subplots(4, len(arms) + 1, squeeze=False)
-    for axes_row, (label, colours, (low, high), first, others) in zip(grid, rows, strict=True):
-        panels = [first, *others]
+    figure = Figure(figsize=(cell * (len(arms) + 1) + 1.0, tall * len(rows) + 1.0), layout="constrained")
+    grid = figure.subplots(len(rows), len(arms) + 1, squeeze=False)
+    for axes_row, (label, colours, (low, high), *panels) in zip(grid, rows, strict=True):
         for axes, panel in zip(axes_row, panels, strict=True):
             axes.set(xticks=[], yticks=[])
             if panel is None:
                 axes.axis("off")
                 continue
             drawn = axes.imshow(panel, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-        axes_row[1 if first is None else 0].set_ylabel(label)
+        axes_row[next(i for i, panel in enumerate(panels) if panel is not None)].set_ylabel(label)
         figure.colorbar(drawn, ax=list(axes_row), shrink=0.85, pad=0.01)
     grid[0][0].set_title("truth", fontsize=10)
     for axes, name in zip(grid[0][1:], arms, strict=True):
@@ -60,24 +61,33 @@ def comparison(
     return figure
 
 
-def _beside(obj: Complex, truth: Complex, region: Region) -> list[Real]:
-    """Amplitude, phase (rad) and their errors of one arm, aligned as in the scores."""
+def _beside(obj: Complex, error: Complex | None, truth: Complex, region: Region) -> list[Real | None]:
+    """Amplitude, phase (rad) and their errors of one arm, aligned as in the scores; the standard error of its phase."""
     found = align(obj, truth, region)
     target = clean(truth)[found.region]
     amplitude, phase = np.abs(found.image), phase_beside(found.image, target)
-    return [amplitude, phase, amplitude - np.abs(target), phase - phase_of(target)]
+    stated = None if error is None else error.imag[region] / np.maximum(np.abs(obj[region]), 1e-6)
+    return [amplitude, phase, amplitude - np.abs(target), phase - phase_of(target), stated]
 
 
-def _panels(target: NDArray[np.complex128], arms: list[list[Real]]) -> list[tuple[Any, ...]]:
-    """The rows of the picture: label, colours, their range, truth's panel if any, the arms' panels."""
+def _panels(target: NDArray[np.complex128], arms: list[list[Real | None]]) -> list[tuple[Any, ...]]:
+    """The rows of the picture: label, colours, their range, truth's panel if any, the arms' panels; without those that
+    no arm fills."""
     amplitude, phase = np.abs(target), phase_of(target)
     heads: list[tuple[Any, ...]] = [
         ("amplitude", "gray", _span(amplitude), amplitude),
         ("phase (rad)", "cividis", _span(phase), phase),
         ("amplitude error", "RdBu_r", (-0.3, 0.3), None),
         ("phase error (rad)", "RdBu_r", (-1.0, 1.0), None),
+        ("phase error, stated (rad)", "magma", (0.0, _highest([arm[4] for arm in arms])), None),
     ]
-    return [(*head, [arm[i] for arm in arms]) for i, head in enumerate(heads)]
+    rows = [(*head, *(arm[i] for arm in arms)) for i, head in enumerate(heads)]
+    return [row for row in rows if any(panel is not None for panel in row[3:])]
+
+
+def _highest(panels: list[Real | None]) -> float:
+    """The top of a scale from zero for panels, some of which may be missing."""
+    return max([float(np.percentile(panel, 99)) for panel in panels if panel is not None], default=1.0)
 
 
 def curves(

@@ -1,9 +1,9 @@
 """Poisson maximum a posteriori: the reconstructor without learning, and the yardstick of those with it.
 
 Minimises the Poisson likelihood of all patterns plus a prior (`priors`) by a descent that never rises (`descent`),
-preconditioned by the photons per pixel and the prior's own curvature. The prior's weight is chosen by photons held out by
-thinning, among converged runs, never by truth.
-The sub-pixel part of a position moves the probe, so nothing is interpolated.
+preconditioned by the photons per pixel and the prior's own curvature. The prior's weight is chosen by photons held out
+by thinning, among converged runs, never by truth. The sub-pixel part of a position moves the
+probe, so nothing is interpolated.
 """
 
 import math
@@ -56,12 +56,13 @@ class Choice:
 def minimise(posterior: Posterior, start: Tensor, iterations: int) -> tuple[Tensor, list[float]]:
     """The canvas (H, W) reached from `start`, converged or after `iterations`, and the posterior's value there and at
     every step on the way, which never rises; the start's comes first."""
-    enough, canvas, values = CONVERGED * float(posterior.problem.seen.sum()), start, []
+    enough, reached, values = CONVERGED * float(posterior.problem.seen.sum()), start, []
     for canvas, value in descent.descend(posterior, start, iterations):
+        reached = canvas
         values.append(value)
         if len(values) > LATELY and values[-1 - LATELY] - value < LATELY * enough:
             break
-    return canvas, values
+    return reached, values
 
 
 def reconstruct(posterior: Posterior, settings: MapSettings, start: Tensor) -> tuple[Tensor, int]:
@@ -114,10 +115,10 @@ def choose(scan: Scan, settings: MapSettings, rng: np.random.Generator) -> Choic
     """The weight whose reconstruction from a share of the photons best predicts the others.
 
     Climbs a logarithmic grid (factor `settings.weight_step`) from `settings.weight` until both neighbours are worse,
-    each run starting from the last one's canvas, and takes the minimum of the parabola through the best three. Held-out
-    photons judge counts, which waves of little effect on them hardly enter: on 73 procedural scans of 2 to 20,000
-    photons per pixel the error against truth was 4.1 % above that of the best weight, and 2.3 % halfway between the weight
-    that they choose and 1, where log(best weight) = 0.47 log(chosen one) - 0.01.
+    each run starting from the last one's canvas, and takes the minimum of the parabola through the best three.
+    Held-out photons judge counts, which waves of little effect on them hardly enter: on 73 procedural scans of 2 to
+    20,000 photons per pixel the error against truth was 4.1 % above that of the best weight, and 2.3 % halfway between
+    the weight that they choose and 1; log(best weight) = 0.47 log(chosen one) - 0.01.
     """
     share = 1 - settings.heldout
     kept, rest = (Problem(part) for part in scan.split(share, rng))
@@ -156,7 +157,7 @@ def climb(loss: Callable[[int, int], float], moves: int) -> int:
 
 
 def vertex(found: dict[int, _Tried], best: int) -> float:
-    """Where, from -0.5 to 0.5 beside `best`, the parabola through it and its neighbours is lowest; 0 at a grid's end."""
+    """Where the parabola through `best` and its neighbours is lowest, -0.5 to 0.5 from it; 0 at the grid's end."""
     if not {best - 1, best + 1} <= set(found):
         return 0.0
     left, middle, right = (found[k].loss for k in (best - 1, best, best + 1))

@@ -36,30 +36,30 @@ class Posterior:
         """Factor of the prior's energy."""
         return self.weight * math.sqrt(self.problem.photons * self.problem.efficiency) * self.problem.level
 
-    def __call__(self, canvas: Tensor) -> tuple[float, Tensor]:
+    def __call__(self, image: Tensor) -> tuple[float, Tensor]:
         """Value in nats and gradient (H, W) with respect to the conjugate."""
-        loss, slope = self.problem.loss_and_gradient(canvas)
-        bound = priors.bound(canvas, self.prior, self.smoothing)
-        return loss + self.strength * bound.energy, slope + self.strength * bound(canvas)
+        loss, slope = self.problem.loss_and_gradient(image)
+        bound = priors.bound(image, self.prior, self.smoothing)
+        return loss + self.strength * bound.energy, slope + self.strength * bound(image)
 
-    def preconditioner(self, canvas: Tensor) -> Callable[[Tensor], Tensor]:
-        """About the inverse of the curvature at `canvas`: (photons per pixel + strength A)^-1, A the prior's quadratic
-        upper bound there, and beside it the surplus of long phase waves (see `long_waves`).
+    def preconditioner(self, image: Tensor) -> Callable[[Tensor], Tensor]:
+        """About the inverse of the curvature at an `image` (H, W): (photons per pixel + strength A)^-1, A the prior's
+        quadratic upper bound there, and beside it the surplus of long phase waves (see `turning_point`).
 
         Without A the step is stable only where photons abound; with A's diagonal alone, or without the surplus, long
         waves take hundreds of steps.
         """
-        bound, lit = priors.bound(canvas, self.prior, self.smoothing), self.problem.floored
+        bound, lit = priors.bound(image, self.prior, self.smoothing), self.problem.floored
         inverse = 1 / (lit + self.strength * bound.diagonal)
-        turn = canvas / canvas.abs().clamp(min=0.1 * self.problem.level)
-        way = 1j * turn * torch.rsqrt(lit) * (lit > 0.1 * lit.max())  # along the phase, in units of its noise
+        turn = image / image.abs().clamp(min=0.1 * self.problem.level)
+        phase = 1j * turn * torch.rsqrt(lit) * (lit > 0.1 * lit.max())  # along the phase, in units of its noise
 
-        def operator(image: Tensor) -> Tensor:
-            return lit * image + self.strength * bound(image)
+        def operator(way: Tensor) -> Tensor:
+            return lit * way + self.strength * bound(way)
 
         def apply(slope: Tensor) -> Tensor:
             short = descent.conjugate_gradients(operator, slope, inverse, ROUNDS)
-            return short + BOOST * way * self._filtered((way.conj() * slope).real)
+            return short + BOOST * phase * self._filtered((phase.conj() * slope).real)
 
         return apply
 

@@ -89,8 +89,8 @@ def bound(obj: Tensor, name: str, smoothing: float) -> Bound:
     first, second = _terms(planes)
     norms = _norm(first, FIRST, smoothing), _norm(second, SECOND, smoothing)
     energy = sum(f * (n - smoothing).sum(dtype=torch.float64) for f, n in zip((a, b), norms, strict=True))
-    weights = ((0.5 * f / n).expand_as(planes).contiguous() for f, n in zip((a, b), norms, strict=True))
-    return Bound(*weights, energy=float(energy))
+    one, two = ((0.5 * f / n).expand_as(planes).contiguous() for f, n in zip((a, b), norms, strict=True))
+    return Bound(one, two, float(energy))
 
 
 def gradient(obj: Tensor, name: str, smoothing: float) -> Tensor:

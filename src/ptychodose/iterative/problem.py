@@ -44,6 +44,10 @@ class Problem:
             self.lit += forward.illumination(self.corners[:, block], self._probes(block), self.shape)[0]
         self.photons = float(self.lit[self.lit > 0.1 * self.lit.max()].median())
 
+    def rest(self) -> None:
+        """Forget the shifted probes: less memory until `set_probe`, more time for every look in between."""
+        self._shifted = None
+
     def _blocks(self) -> list[slice]:
         return [slice(i, i + BLOCK) for i in range(0, len(self.counts), BLOCK)]
 

@@ -15,6 +15,7 @@ from ptychodose.networks.predict import Solver
 from ptychodose.networks.restore import restore
 from ptychodose.physics import noise
 from ptychodose.reconstruct import reconstructors
+from ptychodose.reconstruct.reconstructors import Reconstruction, Refinement
 from ptychodose.scans.groups import covering
 from ptychodose.scans.scan import Scan
 from ptychodose.scans.trial import Trial
@@ -25,17 +26,25 @@ from ptychodose.study.settings import Params
 @dataclass(frozen=True)
 class Row:
     """A reconstruction (H, W) and what it was given: the view (None: none), C (None: not a matter of groups), and
-    the share of the view's photons that thinning left."""
+    the share of the view's photons that thinning left; its standard error (H, W) complex64 and what held-out photons
+    chose, where it has them (see Reconstruction)."""
 
     obj: NDArray[np.complex64]
     view: str | None = "dense"
     group_size: int | None = None
     share: float = 1.0
+    error: NDArray[np.complex64] | None = None
+    weight: float | None = None
+    blend: float | None = None
 
     def given(self) -> dict[str, str | int | float]:
-        """What it was given, as attributes of a file: None is left out."""
-        named = {"view": self.view, "group_size": self.group_size, "share": self.share}
+        """What it was given and chose, as attributes of a file: None is left out."""
+        named = {key: getattr(self, key) for key in ("view", "group_size", "share", "weight", "blend")}
         return {name: value for name, value in named.items() if value is not None}
+
+    def arrays(self) -> dict[str, NDArray[np.complex64]]:
+        """The arrays of its file."""
+        return {"obj": self.obj} | ({} if self.error is None else {"error": self.error})
 
 
 def network_of(job: Mapping[str, Any], size: int) -> nn.Module:
@@ -67,22 +76,25 @@ def networks(trial: Trial, params: Params, jobs: list[dict[str, Any]]) -> dict[s
     return rows
 
 
-def registered(trial: Trial, params: Params, solved: Mapping[str, NDArray[np.complex64]]) -> dict[str, Row]:
-    """A row for every line of the registry, on the dense view; `solved` holds objects that stages have made. An arm's
+def registered(trial: Trial, params: Params, solved: Mapping[str, Reconstruction]) -> dict[str, Row]:
+    """A row for every line of the registry, on the dense view; `solved` holds what stages have made. An arm's
     random stream hangs on its name, not on its place in the registry."""
-    rows: dict[str, Row] = {}
     if "dense" not in trial.views:
-        return rows
-    scan = trial.of("dense")
+        return {}
+    scan, found = trial.of("dense"), dict(solved)
     for name in reconstructors.REGISTRY:
-        if name in solved:
-            obj = solved[name]
-        else:
-            rng = noise.stream(params.seed, "solver", name)
-            found = {**solved, **{key: row.obj for key, row in rows.items()}}
-            obj = reconstructors.run(name, scan, params, rng, found)
-        rows[name] = Row(obj)
-    return rows
+        if name not in solved:
+            found[name] = reconstructors.run(name, scan, params, noise.stream(params.seed, "solver", name), found)
+    return {name: _row(found, name) for name in reconstructors.REGISTRY}
+
+
+def _row(found: Mapping[str, Reconstruction], name: str, view: str = "dense", share: float = 1.0) -> Row:
+    """The row of an arm; an error of its object that only a refinement of it could tell is its own."""
+    made, error = found[name], found[name].error
+    for other, entry in reconstructors.REGISTRY.items():
+        if error is None and isinstance(entry, Refinement) and entry.start == name and other in found:
+            error = found[other].start_error
+    return Row(made.obj, view, None, share, error, made.weight, made.blend)
 
 
 def stitched(scan: Scan, groups: NDArray[np.int64], solver: Solver, name: str, block: int) -> NDArray[np.complex64]:
@@ -92,11 +104,18 @@ def stitched(scan: Scan, groups: NDArray[np.int64], solver: Solver, name: str, b
         return predict.reconstruct(solver, scan, few, block, bar.update)[0]
 
 
-def of_stage(trial: Trial, solved: Mapping[str, NDArray[np.complex64]]) -> dict[str, Row]:
-    """Rows of the MAP stage beyond the registry: the sparse view, and the dense one with the sparse one's photons."""
-    share, rows = trial.equal_total, {}
+def of_stage(trial: Trial, params: Params, solved: Mapping[str, Reconstruction]) -> dict[str, Row]:
+    """Rows of the MAP stage beyond the registry, and the hybrid's from them: the sparse view, and the dense one with
+    the sparse one's photons."""
+    cases: dict[str, tuple[Scan, str, float]] = {}
+    share, rows = trial.equal_total, dict[str, Row]()
     if "map_sparse" in solved:
-        rows["map_sparse"] = Row(solved["map_sparse"], "sparse")
+        cases["sparse"] = trial.of("sparse"), "sparse", 1.0
     if "map_thinned" in solved and share is not None:
-        rows["map_thinned"] = Row(solved["map_thinned"], "dense", share=share)
+        cases["thinned"] = trial.thinned(share, params.seed_of("noise")), "dense", share
+    for case, (scan, view, part) in cases.items():
+        found = {"map": solved[f"map_{case}"]}
+        rng = noise.stream(params.seed, "solver", f"hybrid_{case}")
+        found["hybrid"] = reconstructors.run("hybrid", scan, params, rng, found)
+        rows |= {f"{arm}_{case}": _row(found, arm, view, part) for arm in found}
     return rows

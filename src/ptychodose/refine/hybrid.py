@@ -1,60 +1,20 @@
-"""The hybrid arm: a converged physics solution, then a few learned proximal-gradient steps.
+"""The hybrid arm's network: a converged physics solution, then a few learned proximal-gradient steps.
 
 Each step takes exact Poisson gradients of all patterns and a correction by a U-Net shared by the steps (learned
 proximal gradient: Adler & Oktem, IEEE TMI 37, 1322 (2018)). Everything the network sees or changes is in units of
 the local noise sd, so that one network serves every dose, probe and scan.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ptychodose.errors import StudyError
-STEP = 0.5
 from ptychodose.iterative.problem import Problem
 from ptychodose.networks.features import noise_planes
 from ptychodose.physics.forward import LIT
-from ptychodose.scans.scan import Scan
+from ptychodose.refine.unet import UNet
 
+STEP = 0.5  # of the preconditioned likelihood gradient: stable without a prior
 SYMMETRIES = 8  # of the square: the correction is averaged over flips and quarter turns at inference
-
-
-class UNet(nn.Module):
-    """Three scales, `width` channels at the finest: features (B, F, H, W) -> (B, outputs, H, W)."""
-
-    def __init__(self, features: int, outputs: int, width: int) -> None:
-        super().__init__()
-        self.enter = nn.Conv2d(features, width, 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv2d(width * 2**i, width * 2 ** (i + 1), 3, padding=1) for i in (0, 1))
-        self.bottom = nn.Conv2d(width * 4, width * 4, 3, padding=1)
-        self.up = nn.ModuleList(
-            nn.Conv2d(width * 2 ** (i + 1) + width * 2**i, width * 2**i, 3, padding=1) for i in (1, 0)
-        )
-        self.smooth = nn.Conv2d(width, width, 3, padding=1)
-        self.leave = nn.Conv2d(width, outputs, 3, padding=1)
-        with torch.no_grad():  # start from the physics iteration, which already works
-            self.leave.weight.mul_(0.1)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, F, H, W) -> (B, outputs, H, W); sides are padded to multiples of 4 by reflection."""
-        height, width = features.shape[-2:]
-        x = nn.functional.pad(features, (0, -width % 4, 0, -height % 4), mode="reflect")
-        x = nn.functional.gelu(self.enter(x.contiguous(memory_format=torch.channels_last)))
-        kept = []
-        for layer in self.down:
-            kept.append(x)
-            x = nn.functional.gelu(layer(nn.functional.avg_pool2d(x, 2)))
-        x = x + nn.functional.gelu(self.bottom(x))
-        for layer, skip in zip(self.up, reversed(kept), strict=True):
-            x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = nn.functional.gelu(layer(torch.cat([x, skip], 1)))
-        x = x + nn.functional.gelu(self.smooth(x))
-        return self.leave(x)[..., :height, :width]
 
 
 class Refiner(nn.Module):
@@ -78,7 +38,7 @@ class Refiner(nn.Module):
         for t in range(self.steps):
             moved, slope = obj, torch.zeros_like(obj)
             for _ in range(self.gradients):
-                slope = problem.gradient(moved.detach()) * (1 / problem.floored)  # data: no graph
+                slope = problem.gradient(moved.detach()) / problem.floored  # data: no graph
                 moved = moved - 2 * STEP * torch.sigmoid(self.stride[t]) * slope
             waves = [(start - problem.level, True), (moved - start, False), (moved - obj, False), (slope, False)]
             features = noise_planes(waves, lit, sd)
@@ -107,21 +67,3 @@ def _returned(image: Tensor, g: int) -> Tensor:
     """Inverse of `_turned`."""
     image = image.flip(-1) if g >= 4 else image
     return torch.rot90(image, -(g % 4), (-2, -1))
-
-
-def build(spec: Mapping[str, Any]) -> Refiner:
-    """The network of a bundle's `spec`; StudyError for another kind."""
-    arguments = {key: value for key, value in spec.items() if key != "name"}
-    if spec.get("name") != "refiner" or set(arguments) != {"steps", "gradients", "width", "hidden"}:
-        raise StudyError(f"hybrid bundle: unknown network {dict(spec)}; remake it with `make hybrid`")
-    return Refiner(**arguments)
-
-
-@torch.no_grad()
-def refine(net: Refiner, start: NDArray[np.complex64], scan: Scan) -> NDArray[np.complex64]:
-    """Improve a reconstruction (H, W) of a scan by the learned steps; pixels no pattern lights keep their value."""
-    problem = Problem(scan)
-    found = net(problem, torch.as_tensor(start[problem.window]))[-1]
-    obj = start.copy()
-    obj[problem.window][problem.seen] = found.numpy()[problem.seen]
-    return obj

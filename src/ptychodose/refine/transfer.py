@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ptychodose.iterative import poisson_map
 from ptychodose.physics import lattice, noise, simulate, textures
-from ptychodose.refine import hybrid
+from ptychodose.refine import refinement
+from ptychodose.refine.hybrid_bundle import Hybrid
 from ptychodose.scans.scan import of_arrays
 from ptychodose.score import scoring
 from ptychodose.score.region import scored_region
@@ -29,7 +30,7 @@ def aberrated(rng: np.random.Generator) -> NDArray[np.complex64]:
     return (probe / np.sqrt((np.abs(probe) ** 2).sum())).astype(np.complex64)
 
 
-def compare(net: hybrid.Refiner, settings: MapSettings, zone_plate: NDArray[np.complex64]) -> dict[str, Any]:
+def compare(net: Hybrid, settings: MapSettings, zone_plate: NDArray[np.complex64]) -> dict[str, Any]:
     """NRMSE of MAP (weight by held-out photons) and of the hybrid from it, per probe family, dose and seed, on the
     study's own object family (dead leaves, labyrinth, fibres), and their ratio; `zone_plate` (N, N) is the study's
     probe: of the family trained on, itself not in it."""
@@ -49,7 +50,7 @@ def compare(net: hybrid.Refiner, settings: MapSettings, zone_plate: NDArray[np.c
 
 
 def _pair(
-    net: hybrid.Refiner, settings: MapSettings, probe: NDArray[np.complex64], dose: float, seed: int
+    net: Hybrid, settings: MapSettings, probe: NDArray[np.complex64], dose: float, seed: int
 ) -> tuple[float, float]:
     obj = textures.synthetic_object(SHAPE, 0.55, 0.12, noise.stream(seed, "object")).astype(np.complex64)
     half = SIZE / 2
@@ -57,8 +58,10 @@ def _pair(
     positions = lattice.finest_scan(bounds[0], bounds[1], STEP, noise.stream(seed, "jitter/test")).positions
     scan = of_arrays(None, simulate.scale_to_dose(obj, probe[None], positions, dose), positions, SHAPE)
     scan = replace(scan, counts=noise.draw_counts(scan.expected(obj), noise.stream(seed, "noise/test")))
-    start = poisson_map.solve(scan, settings, noise.stream(seed, "solver")).obj
-    found = hybrid.refine(net, start, scan)
+    solved = poisson_map.solve(scan, settings, noise.stream(seed, "solver"))
+    rng, start = noise.stream(seed, "solver", "hybrid"), solved.obj
+    blend = refinement.choose_blend(net.refiner, start, solved.weight, scan, settings, rng)
+    found = refinement.refine(net, start, scan, blend).obj
     region = scored_region([positions])
     first, second = (scoring.headline(scoring.score(image, obj, region, 1e-9))["nrmse"] for image in (start, found))
     return first, second

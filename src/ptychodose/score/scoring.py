@@ -11,6 +11,7 @@ from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import atomic_path
 from ptychodose.score import frc, metrics
 from ptychodose.score.align import Alignment, align, clean
+from ptychodose.score.coverage import coverage
 from ptychodose.score.region import Region
 
 
@@ -19,19 +20,24 @@ def score(
     truth: NDArray[np.complexfloating],
     region: Region,
     pixel_m: float,
+    error: NDArray[np.complexfloating] | None = None,
 ) -> dict[str, Any]:
     """All metrics of a reconstruction (H, W) against truth (H, W) on `region`, JSON-able, never NaN.
 
     `aligned` removes sub-pixel shift, phase ramp and one complex factor; `raw` the factor only. `valid_fraction`
     is the share of pixels that are finite and not empty. PSNR and SSIM are None where truth has no contrast. Object
-    pixel in metres. Raises StudyError when truth is zero all over the region.
+    pixel in metres. `error_bars` says how well a standard error (H, W), where there is one, holds (see coverage).
+    Raises StudyError when truth is zero all over the region.
     """
     size = np.abs(clean(truth[region])).mean()
     if not size > 1e-100:  # its square would vanish
         raise StudyError("truth is zero all over the scored region, so there is nothing to compare with; check it")
     row: dict[str, Any] = {"valid_fraction": float((np.abs(clean(obj[region])) > 1e-9 * size).mean())}
-    for kind, free in (("aligned", True), ("raw", False)):
-        row[kind] = measure(align(obj, truth, region, free), clean(truth), pixel_m)
+    for kind, free in (("raw", False), ("aligned", True)):
+        found = align(obj, truth, region, free)
+        row[kind] = measure(found, clean(truth), pixel_m)
+    if error is not None:
+        row["error_bars"] = coverage(found, clean(truth), error)
     return row
 
 

@@ -102,6 +102,8 @@ class Hybrid:
     width: int = limit(1, 1024)
     hidden: int = limit(0, 256)
     learning_rate: float = limit(0, 1, open_low=True)
+    spread_width: int = limit(1, 1024)
+    spread_updates: int = limit(1, 10**8)
 
 
 @dataclass(frozen=True, kw_only=True)
