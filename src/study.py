@@ -1,4 +1,4 @@
-"""Everything that is not a stage: python src/study.py {verify|answer|benchmark|crate}."""
+"""Everything that is not a stage: python src/study.py {verify|answer|benchmark|ladder|crate}."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.integrity import verify_command
 from ptychodose.score.words import ssim_text
-from ptychodose.study import params
+from ptychodose.study import machine, params
 from ptychodose.study.stage import ROOT
 
 
@@ -48,6 +48,25 @@ def run_benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_ladder(options: argparse.Namespace) -> int:
+    """MAP and hybrid at every dose and seed of the ladder; rungs that are in the file already are not climbed again."""
+    from ptychodose.compare import ladder  # as above
+
+    study, rows = params.load(), []
+    if options.resume and options.json.is_file():
+        rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
+    for rung in ladder.rungs():
+        if rung not in {(row["set"], row["dose"], row["seed"]) for row in rows}:
+            rows += ladder.climb(study, *rung)
+            write_json(options.json, {"machine": machine.describe(), "rows": rows})
+            print(
+                f"{rung[0]}, {rung[1]:g} photons, seed {rung[2]}: {rows[-1]['arm']} {rows[-1]['nrmse']:.4f}", flush=True
+            )
+    print(ladder.table(rows))
+    print(f"written: {options.json}")
+    return 0
+
+
 def write_crate(options: argparse.Namespace) -> int:
     """Describe the study as an RO-Crate."""
     from ptychodose.integrity import crate  # its library takes half a second to load, which no other verb should pay
@@ -74,6 +93,10 @@ def main() -> int:
     bench.add_argument("--family", required=True, help="the files' first part, e.g. nat")
     bench.add_argument("--json", type=_path, required=True, metavar="OUT", help="where the scores go")
     bench.set_defaults(run=run_benchmark)
+    steps = verbs.add_parser("ladder", help="MAP, hybrid and their error bars over doses and seeds, drawn anew")
+    steps.add_argument("--json", type=_path, required=True, metavar="OUT", help="where the scores go")
+    steps.add_argument("--resume", action="store_true", help="go on with the file that is there")
+    steps.set_defaults(run=run_ladder)
     made = verbs.add_parser("crate", help="describe files, stages, parameters and software as an RO-Crate")
     made.add_argument("--out", type=_path, default=ROOT / "crate", metavar="DIR", help="folder to write (crate/)")
     made.add_argument("--with-data", action="store_true", help="copy the files into it")
