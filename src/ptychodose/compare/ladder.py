@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptychodose.iterative import poisson_map
 from ptychodose.physics import lattice, noise, simulate
 from ptychodose.reconstruct import reconstructors
 from ptychodose.reconstruct.reconstructors import Reconstruction
@@ -19,24 +20,27 @@ from ptychodose.refine import transfer
 from ptychodose.scans import acquisition, base, views
 from ptychodose.scans.scan import Scan, of_arrays
 from ptychodose.score import scoring
+from ptychodose.score.coverage import LEVELS
 from ptychodose.score.region import Region, scored_region
 from ptychodose.study.settings import Params
 
 DOSES = (300.0, 1e3, 1e4, 1e5)  # photons per pattern
 SEEDS = (1, 2, 3, 4, 5)
-ARMS = ("map", "hybrid")
+USUAL = 0.6  # overlap ratio
+EPOCHS = 30  # iterations of maximum likelihood, whose early end is its only guard against noise
 SHAPE, STEP = (190, 180), 5.0  # circuits: object px, scan step px
 Case = tuple[Scan, NDArray[np.complex64], Region]
 
 
 def of_study(params: Params, dose: float, seed: int) -> dict[str, Case]:
-    """The test split of the study at a root seed and dose: scan, truth, scored region of each of its views."""
+    """The test split of the study at a root seed and dose: scan, truth, scored region of each of its views, and of one
+    at the overlap that maximum likelihood is usually given."""
     source = base.load(params.generate, noise.stream(seed, "object"))
     scan = acquisition.plan(source, params.generate, dose, seed)["test"]
     blocks = list(acquisition.counts(source.obj, scan, noise.stream(seed, "noise/test")))
     whole = replace(scan, counts=np.concatenate(blocks))
     built = {}
-    for number, (name, ratio) in enumerate(params.views().items()):
+    for number, (name, ratio) in enumerate({**params.views(), "usual": USUAL}.items()):
         if ratio is not None:
             step = lattice.stride(ratio, params.generate.nodes_per_diameter, f"overlap.{name}")
             rule, rng = views.Rule(frozenset({4}), params.overlap.neighbours), noise.stream(seed, "views", number)
@@ -80,18 +84,27 @@ def rungs() -> list[tuple[str, float, int]]:
 def climb(params: Params, name: str, dose: float, seed: int) -> Iterator[dict[str, Any]]:
     """Rows of one rung: set, dose, seed, view, arm, its scores, what held-out photons chose, CPU seconds."""
     for view, (scan, truth, region) in SETS[name](params, dose, seed).items():
-        found: dict[str, Reconstruction] = {}
-        seconds = {}
-        for arm in ARMS:
-            started, rng = time.process_time(), noise.stream(seed, "solver", f"{arm} {view}")
-            found[arm] = reconstructors.run(arm, scan, params, rng, found)
-            seconds[arm] = time.process_time() - started
-        found["map"] = replace(found["map"], error=found["hybrid"].start_error)
-        for arm, made in found.items():
+        for arm, (made, seconds) in _solved(params, scan, noise.stream(seed, "solver", view), view == "usual").items():
             row = scoring.score(made.obj, truth, region, 1e-9, made.error)
             chosen = {key: value for key in ("weight", "blend") if (value := getattr(made, key)) is not None}
-            place = {"set": name, "dose": dose, "seed": seed, "view": view, "arm": arm}
-            yield {**place, **scoring.headline(row), **row["error_bars"], **chosen, "cpu_s": round(seconds[arm], 1)}
+            place = {"set": name, "dose": dose, "seed": seed, "view": view, "arm": arm, "cpu_s": round(seconds, 1)}
+            yield {**place, **scoring.headline(row), **row.get("error_bars", {}), **chosen}
+
+
+def _solved(
+    params: Params, scan: Scan, rng: np.random.Generator, usual: bool
+) -> dict[str, tuple[Reconstruction, float]]:
+    """What the arms make of a scan, and their CPU seconds: MAP and hybrid, or maximum likelihood as it is `usual`."""
+    started = time.process_time()
+    if usual:
+        settings = replace(params.reconstruct_map, iterations=EPOCHS)
+        likely = Reconstruction(poisson_map.solve(scan, settings, rng, weight=0.0).obj)
+        return {"likelihood": (likely, time.process_time() - started)}
+    solved = reconstructors.run("map", scan, params, rng)
+    between = time.process_time()
+    refined = reconstructors.run("hybrid", scan, params, rng, {"map": solved})
+    solved = replace(solved, error=refined.start_error)
+    return {"map": (solved, between - started), "hybrid": (refined, time.process_time() - between)}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -107,7 +120,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             some = [row for row in rows if (row["set"], row["view"], row["arm"]) == key and row["dose"] == dose]
             errors = [row["nrmse"] for row in some]
             spread = f" ± {np.std(errors, ddof=1):.4f}" if len(errors) > 1 else ""
-            held = " / ".join(f"{100 * np.mean([row[f'within_{p}'] for row in some]):.0f}" for p in (68, 95))
-            cells.append(f"{np.mean(errors):.4f}{spread} ({held})" if some else "")
+            held = [[100 * row[f"within_{p}"] for row in some if f"within_{p}" in row] for p in LEVELS]
+            bars = f" ({' / '.join(f'{np.mean(shares):.0f}' for shares in held)})" if held[0] else ""
+            cells.append(f"{np.mean(errors):.4f}{spread}{bars}" if some else "")
         lines.append(f"| {', '.join(key)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
