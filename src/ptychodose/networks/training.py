@@ -70,6 +70,7 @@ def reproducible(settings: Train, seed: int) -> Iterator[None]:
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(settings.deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         with torch.random.fork_rng():
             torch.manual_seed(int(noise.stream(seed, "network", 1).integers(2**63)))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ptychodose.errors import StudyError
-from ptychodose.networks.features import noise_planes
+from ptychodose.networks.features import noise_planes, scale_planes
 from ptychodose.physics import forward
 from ptychodose.physics.forward import LIT, Patterns
 
@@ -57,19 +57,21 @@ class Unrolled(nn.Module):
     def forward(self, batch: Patterns) -> list[Tensor]:
         """Object canvases (B, H, W) complex64 after every step, the last one being the answer."""
         lit, precondition, sd = _scales(batch)
-        obj = batch.flat()
-        last, hidden = obj, lit.new_zeros(len(lit), self.hidden, *batch.shape)
+        precondition, rows, columns = precondition.to(torch.complex64), *batch.lit  # a real factor is slower
+        lit, sd, level = lit[:, rows, columns], sd[:, rows, columns], batch.level
+        obj, scales = batch.flat(), scale_planes(lit, sd)
+        last, hidden = obj, lit.new_zeros(*lit.shape, self.hidden)
         outputs = []
         for t in range(self.steps):
-            moved = obj + torch.tanh(self.momentum[t]) * (obj - last)
-            last, gradient = obj, torch.zeros_like(obj)
-            for _ in range(self.gradients):
-                gradient = precondition * _gradient(moved, batch)
-                moved = moved - torch.sigmoid(self.stride[t]) * gradient
-            features = noise_planes([(moved - batch.level, True), (gradient, False)], lit, sd)
-            answer = self.correct(torch.cat([features, hidden], 1))
-            hidden = torch.tanh(answer[:, 2:])
-            obj = moved + torch.exp(self.gain[t]) * sd * torch.complex(answer[:, 0], answer[:, 1])
+            start = obj + torch.tanh(self.momentum[t]) * (obj - last)
+            stride, last = torch.sigmoid(self.stride[t]), obj
+            total, gradient = _descend(start, batch, precondition, stride, self.gradients)
+            moved = start - stride * total
+            waves = [(moved[:, rows, columns] - level, True), (gradient[:, rows, columns], False)]
+            answer = self.correct(noise_planes(waves, sd, scales, hidden)).movedim(1, -1)  # (B, h, w, 2 + hidden)
+            hidden = torch.tanh(answer[..., 2:])
+            correction = torch.view_as_complex(answer[..., :2].contiguous())
+            obj = moved + _framed(torch.exp(self.gain[t]) * sd * correction, batch.rim)
             outputs.append(obj)
         return outputs
 
@@ -86,9 +88,11 @@ class OneShot(nn.Module):
         """Object canvases (B, H, W) complex64, as a list of one."""
         lit, precondition, sd = _scales(batch)
         obj = batch.flat()
-        gradient = precondition * _gradient(obj, batch)
-        answer = self.correct(noise_planes([(-gradient, True), (gradient, False)], lit, sd))
-        return [obj - gradient + batch.level * torch.complex(answer[:, 0], answer[:, 1])]
+        gradient = precondition * forward.gradient(obj, batch)
+        rows, columns = batch.lit
+        lit, sd, seen = lit[:, rows, columns], sd[:, rows, columns], gradient[:, rows, columns]
+        answer = self.correct(noise_planes([(-seen, True), (seen, False)], sd, scale_planes(lit, sd)))
+        return [obj - gradient + _framed(batch.level * torch.complex(answer[:, 0], answer[:, 1]), batch.rim)]
 
 
 def _scales(batch: Patterns) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,10 +104,22 @@ def _scales(batch: Patterns) -> tuple[Tensor, Tensor, Tensor]:
     return photons / brightest, 1 / (photons + LIT * brightest), batch.level * 0.5 * torch.rsqrt(detected)
 
 
-def _gradient(canvas: Tensor, batch: Patterns) -> Tensor:
-    """Exact likelihood gradient as data: no graph through the FFTs, which would triple the training time."""
-    with torch.no_grad():
-        return forward.gradient(canvas, batch)
+@torch.no_grad()
+def _descend(
+    start: Tensor, batch: Patterns, precondition: Tensor, stride: Tensor, number: int
+) -> tuple[Tensor, Tensor]:
+    """The sum of `number` preconditioned likelihood gradients along `start - stride * sum`, and the last of them, all
+    (B, H, W). They are data: no graph through the FFTs, which would triple the training time."""
+    total, gradient = torch.zeros_like(start), torch.zeros_like(start)
+    for _ in range(number):
+        gradient = precondition * forward.gradient(start - stride * total, batch)
+        total += gradient
+    return total, gradient
+
+
+def _framed(inner: Tensor, rim: int) -> Tensor:
+    """Zeros around the lit part (B, h, w) of canvases: (B, h + 2 rim, w + 2 rim)."""
+    return nn.functional.pad(inner, (rim, rim, rim, rim))
 
 
 ARCHITECTURES = {"unrolled": Unrolled, "cnn": OneShot}
