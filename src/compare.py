@@ -41,7 +41,7 @@ def main() -> None:
         manifest.check_inputs(stage, [folder])
     truth = read_array(TRUTH, "obj", "run `dvc repro generate`")
     with cxi.dataset(TEST) as scan:
-        trial = Trial(scan, views.read_built(view_paths, "test", {4}))
+        trial = Trial(scan, views.read_built(view_paths, "test", {"dense": {4}}))
         rows = _rows(study, trial, truth)
         region = scored_region([trial.positions(view) for view in trial.views])
         used = [view.index for view in trial.views.values()]

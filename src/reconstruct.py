@@ -31,7 +31,7 @@ def main() -> None:
     jobs = _jobs(study)
     solved = {path.stem: read_array(path, "obj", "run `dvc repro reconstruct_map`") for path in MAP.glob("*.h5")}
     with cxi.dataset(TEST) as scan:
-        trial = Trial(scan, views.read_built(paths, "test", study.group_sizes() | {4}))
+        trial = Trial(scan, views.read_built(paths, "test", study.group_sizes()))
         rows = {"flat": arms.Row(scan.flat(), view=None)} | arms.networks(trial, study, jobs["jobs"])
         rows |= arms.registered(trial, study, solved) | arms.of_stage(trial, solved)
         with atomic_folder(OUT) as folder:

@@ -31,7 +31,7 @@ def main() -> None:
     check_inputs("generate", [TEST])
     check_inputs("overlap", paths)
     with cxi.dataset(TEST) as scan:
-        trial = Trial(scan, views.read_built(paths, "test", set()))
+        trial = Trial(scan, views.read_built(paths, "test", {}))
         solved = _solve(trial, study)
         halves = _half_data(trial, study, solved["map"].weight) if "map" in solved else None
     record = {name: {"weight": s.weight, "iterations": s.iterations, "tried": s.tried} for name, s in solved.items()}
