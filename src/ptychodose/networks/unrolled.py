@@ -18,12 +18,12 @@ from ptychodose.physics.forward import LIT, Patterns
 
 
 class Correction(nn.Module):
-    """Dilated residual CNN: features (B, F, H, W) -> 2 + hidden channels, receptive field 17 px."""
+    """Residual CNN on two scales: features (B, F, H, W) -> (B, outputs, H, W), receptive field 14 px."""
 
     def __init__(self, features: int, outputs: int, width: int) -> None:
         super().__init__()
         self.enter = nn.Conv2d(features, width, 3, padding=1)
-        self.middle = nn.ModuleList(nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in (2, 4))
+        self.coarse = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
         self.leave = nn.Conv2d(width, outputs, 3, padding=1)
         with torch.no_grad():  # start close to the plain gradient iteration, which already works
             self.leave.weight.mul_(0.1)
@@ -31,11 +31,12 @@ class Correction(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F, H, W) -> (B, outputs, H, W)."""
-        x = nn.functional.gelu(self.enter(features.contiguous(memory_format=torch.channels_last)))
-        for layer in self.middle:
-            x = x + nn.functional.gelu(layer(x))
-        return self.leave(x)
+        """The coarse scale has half the pixels a side, and corrects what the fine one found."""
+        x = torch.relu(self.enter(features.contiguous(memory_format=torch.channels_last)))
+        first, second = self.coarse
+        y = torch.relu(first(nn.functional.avg_pool2d(x, 2, ceil_mode=True)))
+        y = y + torch.relu(second(y))
+        return self.leave(x + nn.functional.interpolate(y, scale_factor=2.0)[..., : x.shape[2], : x.shape[3]])
 
 
 class Unrolled(nn.Module):

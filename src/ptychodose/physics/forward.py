@@ -200,16 +200,18 @@ def losses(canvas: Tensor, patterns: Patterns) -> Tensor:
     return (each * patterns.mask).sum((-2, -1), dtype=torch.float64) / patterns.mask.sum()
 
 
+@torch.no_grad()
 def residual_waves(canvas: Tensor, patterns: Patterns) -> Tensor:
     """F^H[(1 - (k + e) / (lam + e)) F(P O)] (B, C, M, N, N): the gradient of the loss with respect to the exit waves'
-    conjugate; masked pixels do not take part."""
+    conjugate; masked pixels do not take part. No graph, in place: nothing here needs more memory than the waves."""
     waves, (counts, background) = far_field(canvas, patterns), patterns.floored
-    ratio = 1 - counts / (over_modes(measure(waves)) + background)
+    ratio = 1 - counts / over_modes(measure(waves)).add_(background)
     if patterns.mask is not None:
-        ratio = ratio * patterns.mask
-    return back_propagate(ratio[:, :, None] * waves)
+        ratio *= patterns.mask
+    return back_propagate(waves.mul_(ratio[:, :, None]))
 
 
+@torch.no_grad()
 def gradient(canvas: Tensor, patterns: Patterns) -> Tensor:
     """Exact gradient of sum poisson_nll with respect to conj(object canvas): (B, H, W) complex.
 
@@ -217,8 +219,8 @@ def gradient(canvas: Tensor, patterns: Patterns) -> Tensor:
     (Thibault & Guizar-Sicairos, New J. Phys. 14, 063004 (2012), with a floor e, modes and background). It is linear
     in the data ratio and needs no autograd graph.
     """
-    back = over_modes(patterns.conjugates * residual_waves(canvas, patterns))
-    return scatter_add(back, patterns.corners, patterns.shape, patterns.index)
+    back = residual_waves(canvas, patterns).mul_(patterns.conjugates)
+    return scatter_add(over_modes(back), patterns.corners, patterns.shape, patterns.index)
 
 
 def illumination(corners: Tensor, probes: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
-RIM = 0.01  # share of the probe's energy that may lie in what counts as its dark border
+RIM = 0.003  # share of the probe's energy that may lie in what counts as its dark border
 
 
 def encircled_diameter(probe: NDArray[np.complexfloating], fraction: float = 0.9) -> float:
