@@ -6,6 +6,7 @@ import torch
 
 from ptychodose.formats.atomic import atomic_folder, write_json
 from ptychodose.formats.h5 import read_array, write_arrays
+from ptychodose.physics import portable
 from ptychodose.reconstruct import arms
 from ptychodose.scans import cxi, views
 from ptychodose.scans.trial import Trial
@@ -22,7 +23,7 @@ OUT, JOBS = Path("data/reconstructions"), Path("data/training_manifest.json")
 def main() -> None:
     """Test split, views, bundles, MAP solutions -> data/reconstructions/<arm>.h5, data/training_manifest.json."""
     study = params.load()
-    torch.use_deterministic_algorithms(True)
+    portable.deterministic(True)
     torch.set_num_threads(1)  # as in training: the reconstructions' bytes depend on it
     paths = [VIEWS / f"{name}.h5" for name in study.views()]
     check_inputs("generate", [TEST])

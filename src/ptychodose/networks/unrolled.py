@@ -58,22 +58,20 @@ class Unrolled(nn.Module):
     def forward(self, batch: Patterns) -> list[Tensor]:
         """Object canvases (B, H, W) complex64 after every step, the last one being the answer."""
         lit, precondition, sd = _scales(batch)
-        precondition, rows, columns = precondition.to(torch.complex64), *batch.lit  # a real factor is slower
-        lit, sd, level = lit[:, rows, columns], sd[:, rows, columns], batch.level
-        obj, scales = batch.flat(), scale_planes(lit, sd)
+        scales, factor = scale_planes(lit, sd), precondition.to(torch.complex64)  # a real factor is slower
+        obj = batch.level + torch.zeros_like(factor)
         last, hidden = obj, lit.new_zeros(*lit.shape, self.hidden)
         outputs = []
         for t in range(self.steps):
             start = obj + torch.tanh(self.momentum[t]) * (obj - last)
             stride, last = torch.sigmoid(self.stride[t]), obj
-            total, gradient = _descend(start, batch, precondition, stride, self.gradients)
+            total, gradient = _descend(start, batch, factor, stride, self.gradients)
             moved = start - stride * total
-            waves = [(moved[:, rows, columns] - level, True), (gradient[:, rows, columns], False)]
-            answer = self.correct(noise_planes(waves, sd, scales, hidden)).movedim(1, -1)  # (B, h, w, 2 + hidden)
+            features = noise_planes([(moved - batch.level, True), (gradient, False)], sd, scales, hidden)
+            answer = self.correct(features).movedim(1, -1)  # (B, h, w, 2 + hidden)
             hidden = torch.tanh(answer[..., 2:])
-            correction = torch.view_as_complex(answer[..., :2].contiguous())
-            obj = moved + _framed(torch.exp(self.gain[t]) * sd * correction, batch.rim)
-            outputs.append(obj)
+            obj = moved + torch.exp(self.gain[t]) * sd * torch.view_as_complex(answer[..., :2].contiguous())
+            outputs.append(_framed(obj, batch))
         return outputs
 
 
@@ -88,18 +86,17 @@ class OneShot(nn.Module):
     def forward(self, batch: Patterns) -> list[Tensor]:
         """Object canvases (B, H, W) complex64, as a list of one."""
         lit, precondition, sd = _scales(batch)
-        obj = batch.flat()
-        gradient = precondition * forward.gradient(obj, batch)
-        rows, columns = batch.lit
-        lit, sd, seen = lit[:, rows, columns], sd[:, rows, columns], gradient[:, rows, columns]
-        answer = self.correct(noise_planes([(-seen, True), (seen, False)], sd, scale_planes(lit, sd)))
-        return [obj - gradient + _framed(batch.level * torch.complex(answer[:, 0], answer[:, 1]), batch.rim)]
+        flat = batch.level + torch.zeros_like(precondition)
+        gradient, _ = _descend(flat.to(torch.complex64), batch, precondition, precondition.new_zeros(()), 1)
+        answer = self.correct(noise_planes([(-gradient, True), (gradient, False)], sd, scale_planes(lit, sd)))
+        return [_framed(flat - gradient + batch.level * torch.complex(answer[:, 0], answer[:, 1]), batch)]
 
 
 def _scales(batch: Patterns) -> tuple[Tensor, Tensor, Tensor]:
-    """Relative illumination in [0, 1], gradient preconditioner, noise sd of the object; each (B, H, W)."""
-    photons = forward.illumination(batch.corners, batch.probes, batch.shape)
-    brightest = photons.amax((1, 2), keepdim=True)
+    """Relative illumination in [0, 1], gradient preconditioner, noise sd of the object; each (B, h, w), of the lit part
+    of the canvases. All that a network computes is of this part: around it the object stays flat."""
+    whole = forward.illumination(batch.corners, batch.probes, batch.shape)
+    brightest, photons = whole.amax((1, 2), keepdim=True), whole[:, *batch.lit]
     # floor: the sd of an unlit pixel stays finite
     detected = (photons + 0.05 * brightest) * batch.level**2 * batch.efficiency
     return photons / brightest, 1 / (photons + LIT * brightest), batch.level * 0.5 * torch.rsqrt(detected)
@@ -110,17 +107,18 @@ def _descend(
     start: Tensor, batch: Patterns, precondition: Tensor, stride: Tensor, number: int
 ) -> tuple[Tensor, Tensor]:
     """The sum of `number` preconditioned likelihood gradients along `start - stride * sum`, and the last of them, all
-    (B, H, W). They are data: no graph through the FFTs, which would triple the training time."""
-    total, gradient = torch.zeros_like(start), torch.zeros_like(start)
+    (B, h, w). They are data: no graph through the FFTs, which would triple the training time."""
+    canvas, total, gradient = batch.flat(), torch.zeros_like(start), start
     for _ in range(number):
-        gradient = precondition * forward.gradient(start - stride * total, batch)
+        canvas[:, *batch.lit] = start - stride * total
+        gradient = precondition * forward.gradient(canvas, batch)[:, *batch.lit]
         total += gradient
     return total, gradient
 
 
-def _framed(inner: Tensor, rim: int) -> Tensor:
-    """Zeros around the lit part (B, h, w) of canvases: (B, h + 2 rim, w + 2 rim)."""
-    return nn.functional.pad(inner, (rim, rim, rim, rim))
+def _framed(inner: Tensor, batch: Patterns) -> Tensor:
+    """Canvases (B, H, W) of their lit part (B, h, w), the flat object around it."""
+    return nn.functional.pad(inner - batch.level, [batch.rim] * 4) + batch.level
 
 
 ARCHITECTURES = {"unrolled": Unrolled, "cnn": OneShot}

@@ -80,7 +80,8 @@ class Patterns:
     def to(self, device: str) -> "Patterns":
         """The same on another torch device."""
         held: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in held.items() if isinstance(value, Tensor)})
+        moved: dict[str, Any] = {k: value.to(device) for k, value in held.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     def flat(self) -> Tensor:
         """The featureless canvases (B, H, W) complex64 that transmit the mean counts."""
