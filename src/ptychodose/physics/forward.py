@@ -167,7 +167,9 @@ def measure(waves: Tensor) -> Tensor:
 
 
 def far_field(canvas: Tensor, patterns: Patterns) -> Tensor:
-    """Waves (B, C, M, N, N) at the detector behind canvases (B, H, W), corner layout."""
+    """Waves (B, C, M, N, N) at the detector behind canvases (B, H, W) of the patterns' shape, corner layout."""
+    if canvas.shape[1:] != patterns.shape:
+        raise ValueError(f"canvases {tuple(canvas.shape[1:])} for patterns on {patterns.shape}")
     patches = extract(canvas, patterns.corners, patterns.probes.shape[-1], patterns.index)
     return propagate(interaction(patterns.probes, patches[:, :, None]))  # (B, C, 1, N, N)
 
