@@ -18,12 +18,13 @@ from ptychodose.physics.forward import LIT, Patterns
 
 
 class Correction(nn.Module):
-    """Residual CNN on two scales: features (B, F, H, W) -> (B, outputs, H, W), receptive field 14 px."""
+    """Residual CNN on three scales of as many channels: features (B, F, H, W) -> (B, outputs, H, W), receptive field
+    32 px."""
 
     def __init__(self, features: int, outputs: int, width: int) -> None:
         super().__init__()
         self.enter = nn.Conv2d(features, width, 3, padding=1)
-        self.coarse = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.coarse = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(4))  # two per halved scale
         self.leave = nn.Conv2d(width, outputs, 3, padding=1)
         with torch.no_grad():  # start close to the plain gradient iteration, which already works
             self.leave.weight.mul_(0.1)
@@ -31,12 +32,16 @@ class Correction(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, features: Tensor) -> Tensor:
-        """The coarse scale has half the pixels a side, and corrects what the fine one found."""
-        x = torch.relu(self.enter(features.contiguous(memory_format=torch.channels_last)))
-        first, second = self.coarse
-        y = torch.relu(first(nn.functional.avg_pool2d(x, 2, ceil_mode=True)))
-        y = y + torch.relu(second(y))
-        return self.leave(x + nn.functional.interpolate(y, scale_factor=2.0)[..., : x.shape[2], : x.shape[3]])
+        """Down to a quarter of the pixels a side and up again; each scale adds to what the finer one found."""
+        scales = [torch.relu(self.enter(features.contiguous(memory_format=torch.channels_last)))]
+        for first, second in zip(self.coarse[::2], self.coarse[1::2], strict=True):
+            x = torch.relu(first(nn.functional.avg_pool2d(scales[-1], 2, ceil_mode=True)))
+            scales.append(x + torch.relu(second(x)))
+        x = scales.pop()
+        while scales:
+            finer = scales.pop()
+            x = finer + nn.functional.interpolate(x, scale_factor=2.0)[..., : finer.shape[2], : finer.shape[3]]
+        return self.leave(x)
 
 
 class Unrolled(nn.Module):
