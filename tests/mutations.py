@@ -37,7 +37,7 @@ ptychodose/physics/overlap.py | measures
     .query(unique, k=reach + 1) => .query(unique, k=reach + 2)
     unique = np.unique(positions, axis=0) => unique = positions
     >= (1 - share) * energy.sum() => >= share * energy.sum()
-    RIM = 0.003 => RIM = 0.3
+    RIM = 0.0005 => RIM = 0.05
     return counts / (patterns * step**2) => return counts / (patterns * step)
     return size**2 / step**2 => return 2 * size**2 / step**2
 ptychodose/physics/noise.py | noise

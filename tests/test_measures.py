@@ -31,10 +31,10 @@ def test_the_dark_rim_of_a_window():
     probe = np.zeros((2, 64, 64), np.complex64)
     probe[:, 22:42, 22:42] = 1
     assert overlap.dark_rim(probe) == 22 and overlap.dark_rim(probe * np.nan) == 0
-    for share, rim in ((0.002, 22), (0.004, 5)):
+    for share, rim in ((0.0004, 22), (0.0006, 5)):
         probe[0, 5, 30] = np.sqrt(800 * share / (1 - share))
         assert overlap.dark_rim(probe) == rim
-    assert overlap.dark_rim(probe, 0.005) == 22 and overlap.dark_rim(zone_plate()) == 12
+    assert overlap.dark_rim(probe, 0.001) == 22 and overlap.dark_rim(zone_plate()) == 9
 
 
 def test_measures_of_a_known_raster():

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
-RIM = 0.003  # share of the probe's energy that may lie in what counts as its dark border
+RIM = 0.0005  # share of the energy that may lie in what counts as dark border; of 0.003, groups of 16 notice the loss
 
 
 def encircled_diameter(probe: NDArray[np.complexfloating], fraction: float = 0.9) -> float:
