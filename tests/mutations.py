@@ -114,7 +114,7 @@ ptychodose/networks/unrolled.py | constants training
     * batch.level**2 * batch.efficiency => * batch.level**2
     * batch.level**2 * batch.efficiency => * batch.efficiency
     batch.level * 0.5 * torch.rsqrt => batch.level * torch.rsqrt
-    stride * total, batch) => stride * 0, batch)
+    .lit] = start - stride * total => .lit] = start
     total += gradient => total = gradient
 ptychodose/networks/features.py | constants
     portable.asinh(plane) if squash else plane => plane
