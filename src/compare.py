@@ -15,6 +15,7 @@ from ptychodose.formats.atomic import write_json
 from ptychodose.formats.h5 import read_array, read_arrays
 from ptychodose.formats.png import save_figure
 from ptychodose.networks import predict
+from ptychodose.physics import portable
 from ptychodose.scans import cxi, views
 from ptychodose.scans.groups import covering
 from ptychodose.scans.scan import Scan
@@ -34,7 +35,7 @@ SHOWN = ("compare.json", "details.json", "frc.csv", "compare.png", "curves.png")
 def main() -> None:
     """All reconstructions, and truth -> metrics/ and the joined manifest."""
     study = params.load()
-    torch.use_deterministic_algorithms(True)
+    portable.deterministic(True)
     torch.set_num_threads(1)
     view_paths = [VIEWS / f"{name}.h5" for name in study.views()]
     manifest.check_inputs("generate", [TEST, TRUTH])
@@ -43,7 +44,7 @@ def main() -> None:
         manifest.check_inputs(stage, [folder])
     truth = read_array(TRUTH, "obj", "run `dvc repro generate`")
     with cxi.dataset(TEST) as scan:
-        trial = Trial(scan, views.read_built(view_paths, "test", {4}))
+        trial = Trial(scan, views.read_built(view_paths, "test", {"dense": {4}}))
         rows = _rows(study, trial, truth)
         region = scored_region([trial.positions(view) for view in trial.views])
         used = [view.index for view in trial.views.values()]

@@ -23,7 +23,7 @@ def main() -> None:
     check_inputs("overlap", paths)
     source = base.load(study.generate, noise.stream(study.seed_of("object"), "object"))
     scan = acquisition.plan(source, study.generate, 1.0, study.seed_of("noise"))["test"]
-    built = views.read_built(paths, "test", {GROUP})
+    built = views.read_built(paths, "test", {view: {GROUP} for view in study.views()})
     if not built:
         raise StudyError("overlap: every view is null, so there is nothing to bound; give dense or sparse a ratio")
     region = scored_region([scan.positions[view.index] for view in built.values()])

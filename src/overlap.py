@@ -11,7 +11,7 @@ from ptychodose.scans import cxi, figures, views
 from ptychodose.scans.scan import Scan
 from ptychodose.study import params
 from ptychodose.study.manifest import check_inputs, write_stage_manifest
-from ptychodose.study.settings import Params
+from ptychodose.study.settings import ARMS, Params
 from ptychodose.study.stage import run
 
 OUT = Path("data/views")
@@ -50,18 +50,18 @@ def main() -> None:
             "seed": study.seed,
             "overlap": study.overlap,
             "generate": study.generate,
-            "group_sizes": sorted(study.group_sizes()),
+            "group_sizes": {view: sorted(sizes) for view, sizes in study.group_sizes().items()},
         },
     )
 
 
 def _build(study: Params, name: str, step: int, scans: dict[str, Scan], rng: np.random.Generator) -> tuple[dict, dict]:
     """Both splits of one view, and their measures."""
-    sizes = frozenset(study.group_sizes() | {4})  # groups of 4 measure M1 and M3 of every view
-    rule = views.Rule(sizes, study.overlap.neighbours)
     built, measured = {}, {}
     for split, scan in scans.items():
-        wanted = study.overlap.train_patterns if split == "train" else None
+        wanted, arms = (study.overlap.train_patterns, ["own"]) if split == "train" else (None, ARMS)
+        sizes = study.group_sizes(arms)[name] | {4}  # groups of 4 measure M1 and M3 of every view
+        rule = views.Rule(frozenset(sizes), study.overlap.neighbours)
         built[split] = views.select(scan, step, wanted, rule, rng, f"overlap.{name}, {split} split")
         measured[split] = views.describe(scan, built[split], step, 4, study.overlap.neighbours)
     return built, measured

@@ -6,6 +6,7 @@ import torch
 
 from ptychodose.formats.atomic import atomic_folder, write_json
 from ptychodose.formats.h5 import read_arrays, write_arrays
+from ptychodose.physics import portable
 from ptychodose.reconstruct import arms
 from ptychodose.reconstruct.reconstructors import Reconstruction
 from ptychodose.scans import cxi, views
@@ -23,7 +24,7 @@ OUT, JOBS = Path("data/reconstructions"), Path("data/training_manifest.json")
 def main() -> None:
     """Test split, views, bundles, MAP solutions -> data/reconstructions/<arm>.h5, data/training_manifest.json."""
     study = params.load()
-    torch.use_deterministic_algorithms(True)
+    portable.deterministic(True)
     torch.set_num_threads(1)  # as in training: the reconstructions' bytes depend on it
     paths = [VIEWS / f"{name}.h5" for name in study.views()]
     check_inputs("generate", [TEST])
@@ -32,7 +33,7 @@ def main() -> None:
     jobs = _jobs(study)
     solved = {path.stem: _solution(path) for path in MAP.glob("*.h5")}
     with cxi.dataset(TEST) as scan:
-        trial = Trial(scan, views.read_built(paths, "test", study.group_sizes() | {4}))
+        trial = Trial(scan, views.read_built(paths, "test", study.group_sizes()))
         rows = {"flat": arms.Row(scan.flat(), view=None)} | arms.networks(trial, study, jobs["jobs"])
         rows |= arms.registered(trial, study, solved) | arms.of_stage(trial, study, solved)
         with atomic_folder(OUT) as folder:

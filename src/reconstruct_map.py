@@ -7,7 +7,7 @@ import torch
 from ptychodose.formats.atomic import atomic_folder, write_json
 from ptychodose.formats.h5 import write_arrays
 from ptychodose.iterative import poisson_map
-from ptychodose.physics import noise
+from ptychodose.physics import noise, portable
 from ptychodose.scans import cxi, views
 from ptychodose.scans.trial import Trial
 from ptychodose.score import frc
@@ -25,13 +25,13 @@ STREAMS = {"map": 0, "map_sparse": 1, "map_thinned": 2, "half data": 10}  # whic
 def main() -> None:
     """Test split and views -> data/map/{map,map_sparse,map_thinned}.h5 and record.json. No truth is read here."""
     study = params.load()
-    torch.use_deterministic_algorithms(True)
+    portable.deterministic(True)
     torch.set_num_threads(1)  # the reconstructions' bytes depend on it
     paths = [VIEWS / f"{name}.h5" for name in study.views()]
     check_inputs("generate", [TEST])
     check_inputs("overlap", paths)
     with cxi.dataset(TEST) as scan:
-        trial = Trial(scan, views.read_built(paths, "test", set()))
+        trial = Trial(scan, views.read_built(paths, "test", {}))
         solved = _solve(trial, study)
         halves = _half_data(trial, study, solved["map"].weight) if "map" in solved else None
     record = {name: {"weight": s.weight, "iterations": s.iterations, "tried": s.tried} for name, s in solved.items()}

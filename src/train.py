@@ -1,6 +1,6 @@
 """Stages `train_*`: one physics-informed network each.
 
-    python src/train.py {baseline|dense|sparse|own|cnn} [--dry-run] [--checkpoint SECONDS]
+    python src/train.py {baseline|dense|wide|sparse|own|cnn} [--dry-run] [--checkpoint SECONDS]
 
 The arms share `train:` of params.yaml and differ in one line. All but `own` learn from procedural objects under the
 study's probe, at all doses at once; `own` learns from the counts of the study's training scan. No truth of the study
@@ -29,11 +29,10 @@ from ptychodose.scans.scan import of_arrays
 from ptychodose.study import checkpoint, isa, params
 from ptychodose.study.checkpoint import Checkpoint
 from ptychodose.study.manifest import check_inputs, environment, write_stage_manifest
-from ptychodose.study.settings import Arm, Params
+from ptychodose.study.settings import ARMS, Arm, Params
 from ptychodose.study.stage import ROOT, run
 
 DATA, PROBE, BUNDLES = Path("data/simulated/train.cxi"), Path("data/probe.h5"), Path("data/bundles")
-ARMS = ("baseline", "dense", "sparse", "own", "cnn")
 
 
 def main(arm_name: str, dry_run: bool, seconds: float) -> None:

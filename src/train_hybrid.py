@@ -11,7 +11,7 @@ import torch
 
 from ptychodose.formats import bundle
 from ptychodose.formats.atomic import atomic_folder, write_json
-from ptychodose.physics import noise
+from ptychodose.physics import noise, portable
 from ptychodose.refine import hybrid_bundle, hybrid_training, spread_training, transfer
 from ptychodose.scans import base
 from ptychodose.study import checkpoint, params
@@ -25,7 +25,7 @@ CHECKPOINT_SECONDS = 60
 def main() -> None:
     """params.yaml -> data/hybrid/{wts.h5.zip, training_manifest.json, history.csv, transfer.json}."""
     study = params.load()
-    torch.use_deterministic_algorithms(True)
+    portable.deterministic(True)
     torch.set_num_threads(1)
     settings, out = study.train_hybrid, Path(study.train_hybrid.bundle)
     code = checkpoint.loaded_code(ROOT / "src")

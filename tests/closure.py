@@ -6,6 +6,7 @@
 import ast
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -55,12 +56,13 @@ def updated(text: str) -> str:
     """dvc.yaml with the code deps of every stage replaced by those of its script; all else as it was."""
     blocks = re.split(r"(?m)^(?=  \w+:$)", text)
     for i, block in enumerate(blocks):
-        script = re.search(r"cmd: .*?(src/\w+\.py)", block)
-        if script:
-            lines = [line for line in block.splitlines(True) if not re.match(r"    - src/\S+$", line.rstrip())]
-            at = lines.index("    - requirements.lock\n")
-            lines[at:at] = [f"    - {name}\n" for name in sorted(code(ROOT / script.group(1)))]
-            blocks[i] = "".join(lines)
+        script, listed = re.search(r"cmd: .*?(src/\w+\.py)", block), re.search(r"(?s)    deps: \[(.*?)\]\n", block)
+        if script and listed:
+            data = [name for name in re.split(r",\s+", listed.group(1)) if not name.startswith("src/")]
+            names = [*data[:-1], *sorted(code(ROOT / script.group(1))), data[-1]]  # the lock of libraries is last
+            line = f"    deps: [{', '.join(names)}]"
+            lines = textwrap.wrap(line, 120, subsequent_indent=" " * 6, break_on_hyphens=False)
+            blocks[i] = block.replace(listed.group(), "\n".join([*lines, ""]))
     return "".join(blocks)
 
 

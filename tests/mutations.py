@@ -36,6 +36,8 @@ ptychodose/physics/overlap.py | measures
     fraction: float = 0.9 => fraction: float = 0.8
     .query(unique, k=reach + 1) => .query(unique, k=reach + 2)
     unique = np.unique(positions, axis=0) => unique = positions
+    >= (1 - share) * energy.sum() => >= share * energy.sum()
+    RIM = 0.0005 => RIM = 0.05
     return counts / (patterns * step**2) => return counts / (patterns * step)
     return size**2 / step**2 => return 2 * size**2 / step**2
 ptychodose/physics/noise.py | noise
@@ -49,8 +51,8 @@ ptychodose/physics/forward.py | forward constants
     DARK = 1e-3 => DARK = 1e-1
     / patterns.mask.sum() => / patterns.mask.numel()
     return (each * patterns.mask).sum( => return each.sum(
-    ratio = ratio * patterns.mask => ratio = ratio * 1
-    (patterns.background + FLOOR) => FLOOR
+    ratio *= patterns.mask => ratio *= 1
+    self.background + FLOOR => 0 * self.background + FLOOR
     (far_field(canvas, patterns))) + patterns.background => (far_field(canvas, patterns)))
 ptychodose/scans/scan.py | one_scan
     [unique].astype(np.int64) * self.mask => [unique].astype(np.int64)
@@ -77,6 +79,7 @@ ptychodose/scans/groups.py | scan
 ptychodose/scans/views.py | views
     overlap.between_images(mine, neighbours - 1, diameter) => overlap.between_images(mine, neighbours, diameter)
     nbar / (scan.pixel_m * 1e6) ** 2 => nbar / (scan.pixel_m * 1e6)
+    return max(self.neighbours, size) => return self.neighbours
     "overlap_ratio": 1 - width / diameter => "overlap_ratio": 1 - step / diameter
     overlap.sampling_ratio(scan.size, width) => overlap.sampling_ratio(scan.size, step)
     scan.incident / width**2 => scan.incident / width
@@ -111,8 +114,10 @@ ptychodose/networks/unrolled.py | constants training
     * batch.level**2 * batch.efficiency => * batch.level**2
     * batch.level**2 * batch.efficiency => * batch.efficiency
     batch.level * 0.5 * torch.rsqrt => batch.level * torch.rsqrt
+    .lit] = start - stride * total => .lit] = start
+    total += gradient => total = gradient
 ptychodose/networks/features.py | constants
-    torch.asinh(plane) if squash else plane => plane
+    portable.asinh(plane) if squash else plane => plane
     portable.log10(lit + 1e-3) + 1.5 => portable.log10(lit + 1e-3)
 ptychodose/networks/procedural_scans.py | sources
     noise.draw_counts(rate, rng) * scan.mask => noise.draw_counts(rate, rng)
@@ -252,7 +257,8 @@ reconstruct_map.py | stage_scripts
 reconstruct.py | stage_scripts
     write_stage_manifest("reconstruct", => write_stage_manifest("compare",
 overlap.py | stage_scripts
-    if split == "train" else None => if split == "test" else None
+    if split == "train" else (None, ARMS) => if split == "test" else (None, ARMS)
+    | {4}  # groups => | {9}  # groups
     "overlap",\n        inputs => "views",\n        inputs
 generate.py | stage_scripts
     f"noise/{split}" => "noise/train"

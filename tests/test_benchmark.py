@@ -159,7 +159,8 @@ def test_one_command_runs_every_arm_on_two_files(tmp_path):
     given = ("benchmark", "--data", str(data), "--json", str(out), "--family")
     log = made.study(*given, "toy").stdout
     rows = json.loads(out.read_text())["10000"]
-    assert set(rows) == {"flat", "baseline", "dense", "map", "hybrid"} and all(f"  {name} " in log for name in rows)
+    assert set(rows) == {"flat", "baseline", "dense", "wide", "map", "hybrid"}
+    assert all(f"  {name} " in log for name in rows)
     for row in rows.values():
         assert 0 < row["nrmse"] < 1 and -1 <= row["phase_ssim"] <= 1 and row["seconds"] >= 0
     assert rows["map"]["nrmse"] < 0.3 * rows["flat"]["nrmse"] and rows["map"]["phase_ssim"] > 0.9

@@ -74,7 +74,8 @@ def test_scales_of_a_group(noisy, level, efficiency):
 def test_planes_of_a_wave():
     one = torch.ones(1, 1)
     wave = torch.complex(3 * one, 4 * one)
-    found = features.noise_planes([(wave, True), (wave, False)], one, one).flatten().tolist()
+    scales = features.scale_planes(one, one)
+    found = features.noise_planes([(wave, True), (wave, False)], one, scales).flatten().tolist()
     assert found == pytest.approx([1.8184465, 2.0947125, 3, 4, 1.5004341, 1.5], abs=1e-6), "asinh 3, asinh 4, log10"
 
 

@@ -11,9 +11,9 @@ import pytest
 from damage import flip
 from sandbox import Study, clone, fresh
 
-ROWS = {"flat", "oracle", "baseline", "dense", "sparse", "own", "cnn", "dense_thinned"}
+ROWS = {"flat", "oracle", "baseline", "dense", "wide", "sparse", "own", "cnn", "dense_thinned"}
 ROWS |= {"map", "map_sparse", "map_thinned", "hybrid"}
-SPARE = ("baseline", "sparse", "own", "cnn")
+SPARE = ("baseline", "wide", "sparse", "own", "cnn")
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def test_the_limit_stands_beside_every_comparison(finished):
 def test_print_and_manifests_of_training_agree_with_the_disk(finished):
     log = (finished.folder.parent / "repro.log").read_text()
     joined = json.loads((finished.folder / "data/training_manifest.json").read_text())
-    assert [job["arm"] for job in joined["jobs"]] == ["baseline", "dense", "sparse", "own", "cnn"]
+    assert [job["arm"] for job in joined["jobs"]] == ["baseline", "dense", "wide", "sparse", "own", "cnn"]
     assert joined["skipped"] == []
     for job in joined["jobs"]:
         own = json.loads((finished.folder / f"data/bundles/{job['arm']}/training_manifest.json").read_text())
@@ -95,7 +95,7 @@ def test_a_change_of_dose_keeps_the_networks_of_procedural_objects(copied):
     done = copied.dvc("repro").stdout
     for stage in ("generate", "overlap", "train_own", "reconstruct_map", "reconstruct", "compare"):
         assert f"Running stage '{stage}'" in done
-    for stage in ("probe", "train_baseline", "train_dense", "train_sparse", "train_cnn", "limit"):
+    for stage in ("probe", "train_baseline", "train_dense", "train_wide", "train_sparse", "train_cnn", "limit"):
         assert f"Running stage '{stage}'" not in done
 
 

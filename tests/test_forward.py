@@ -61,6 +61,11 @@ def test_extract_and_scatter_are_adjoint():
     assert torch.isclose(left, right, rtol=1e-5)
 
 
+def test_a_canvas_of_another_shape_is_refused(scan, obj):
+    with pytest.raises(ValueError, match=r"canvases \(64, 64\)"):
+        forward.expected(torch.as_tensor(obj)[None, :64, :64], on_the_object(scan))
+
+
 def test_extract_is_the_slice():
     canvas = torch.arange(20 * 15).reshape(1, 20, 15)
     patch = forward.extract(canvas, torch.tensor([[[4, 6]]]), 8)[0, 0]

@@ -65,6 +65,7 @@ def test_a_stage_has_the_environment_it_asks_for_whatever_it_was_given(tmp_path,
 def test_the_replacements_are_what_they_replace():
     x = torch.logspace(-6, 6, 10001, dtype=torch.float32)
     assert torch.allclose(portable.sqrt(x), x.double().sqrt().float(), rtol=3e-7, atol=0)
+    assert torch.allclose(portable.asinh(-x), -x.double().asinh().float(), rtol=3e-7, atol=2e-7)
     assert torch.allclose(portable.log10(x), x.double().log10().float(), rtol=3e-7, atol=3e-7)
 
 

@@ -26,6 +26,17 @@ def test_disc_overlap_equals_counted_pixels():
     assert overlap.disc_overlap(np.array(60.0), 160.0) == pytest.approx((first & second).sum() / first.sum(), abs=2e-3)
 
 
+def test_the_dark_rim_of_a_window():
+    """A bright square of 20 x 20 px in the middle, and one pixel of a given share of the energy 5 px from the edge."""
+    probe = np.zeros((2, 64, 64), np.complex64)
+    probe[:, 22:42, 22:42] = 1
+    assert overlap.dark_rim(probe) == 22 and overlap.dark_rim(probe * np.nan) == 0
+    for share, rim in ((0.0004, 22), (0.0006, 5)):
+        probe[0, 5, 30] = np.sqrt(800 * share / (1 - share))
+        assert overlap.dark_rim(probe) == rim
+    assert overlap.dark_rim(probe, 0.001) == 22 and overlap.dark_rim(zone_plate()) == 9
+
+
 def test_measures_of_a_known_raster():
     step, diameter = 5.0, 20.0
     positions = step * np.stack(np.meshgrid(range(9), range(9), indexing="ij"), -1).reshape(-1, 2)

@@ -64,6 +64,7 @@ def test_what_learns_from_procedural_objects_depends_on_no_dose_and_no_counts():
 def test_the_arms_differ_in_one_line():
     arms = params.load(ROOT / "params.yaml").arms()
     assert arms["baseline"] == replace(arms["dense"], group_size=1)
+    assert arms["wide"] == replace(arms["dense"], group_size=16)
     assert arms["sparse"] == replace(arms["dense"], view="sparse")
     assert arms["cnn"] == replace(arms["dense"], architecture="cnn")
     assert arms["own"] == arms["dense"], "what it learns from is in dvc.yaml"

@@ -138,9 +138,10 @@ def test_doses_are_spread_over_their_range():
 
 
 def windows(obj, shape):
-    """Every window (h, w) of an object, by its corner."""
+    """Every window (h, w) of an object in every orientation, by orientation and corner."""
     rows, columns = (full - have + 1 for full, have in zip(obj.shape, shape, strict=True))
-    return {(y, x): obj[y : y + shape[0], x : x + shape[1]] for y in range(rows) for x in range(columns)}
+    return {(g, y, x): procedural.turned(obj, g)[y : y + shape[0], x : x + shape[1]]
+            for g in range(8) for y in range(rows) for x in range(columns)}  # fmt: skip
 
 
 @pytest.mark.parametrize("loss", ["truth", "likelihood"])
@@ -152,13 +153,13 @@ def test_truth_lies_in_the_groups_frame(loss, size):
     found = {corner: torch.as_tensor(w.copy())[None] for corner, w in windows(source.objects[0], batch.shape).items()}
     seen = {c: float(likelihood_loss(canvas, batch)) for c, canvas in found.items()}
     judged = {corner: float(judge(canvas)) for corner, canvas in found.items()}
-    y, x = min(seen, key=seen.get)
-    assert min(judged, key=judged.get) == (y, x)
+    g, y, x = min(seen, key=seen.get)
+    assert min(judged, key=judged.get) == (g, y, x)
     flat = float(judge(batch.flat()))
-    for beside in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+    for beside in ((g, y - 1, x), (g, y + 1, x), (g, y, x - 1), (g, y, x + 1)):
         if beside in judged:
-            assert judged[y, x] < judged[beside] and seen[y, x] < 0.5 * seen[beside]
-    assert judged[y, x] < flat - 5 if loss == "truth" else judged[y, x] < 0.1 * flat
+            assert judged[g, y, x] < judged[beside] and seen[g, y, x] < 0.5 * seen[beside]
+    assert judged[g, y, x] < flat - 5 if loss == "truth" else judged[g, y, x] < 0.1 * flat
 
 
 @pytest.mark.parametrize("loss", ["truth", "likelihood"])
@@ -272,3 +273,10 @@ def test_procedural_groups_say_what_share_of_their_information_is_left():
             each = [(s**2 / (s + b)).sum() / s.sum() for s in signal]
             assert min(each) < shares[b] < max(each) < 0.95
     assert shares[0.0] == 1 and shares[1.0] < shares[0.1]
+
+
+def test_the_eight_orientations_of_an_object_differ():
+    obj = np.arange(9).reshape(3, 3).astype(np.complex64)
+    found = [procedural.turned(obj, g) for g in range(8)]
+    assert len({made.tobytes() for made in found}) == 8 and (found[0] == obj).all()
+    assert (found[1] == obj.T[::-1]).all() and (found[4] == obj.T).all()

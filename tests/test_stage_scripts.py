@@ -122,7 +122,9 @@ def test_the_splits_draw_from_noises_of_their_own(monkeypatch, tmp_path):
 def test_both_splits_of_a_view_draw_from_its_stream_and_only_training_is_cut(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        overlap.views, "select", lambda scan, step, wanted, rule, rng, where: asked.append((wanted, rng.random()))
+        overlap.views,
+        "select",
+        lambda scan, step, wanted, rule, rng, where: asked.append((wanted, set(rule.sizes), rng.random())),
     )
     monkeypatch.setattr(overlap.views, "describe", lambda *_: {})
     for number, name in enumerate(("dense", "sparse")):
@@ -130,4 +132,7 @@ def test_both_splits_of_a_view_draw_from_its_stream_and_only_training_is_cut(mon
         overlap._build(STUDY, name, 3, {"train": None, "test": None}, rng)
     streams = [noise.stream(STUDY.seed, "views", number) for number in (0, 1)]
     numbers = [rng.random() for rng in streams for _ in range(2)]
-    assert asked == list(zip([STUDY.overlap.train_patterns, None] * 2, numbers, strict=True))
+    assert [(wanted, number) for wanted, _, number in asked] == list(
+        zip([STUDY.overlap.train_patterns, None] * 2, numbers, strict=True)
+    )
+    assert [sizes for _, sizes, _ in asked] == [{4}, {1, 4, 16}, {4}, {4}], "groups that an arm asks for"

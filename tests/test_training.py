@@ -133,6 +133,31 @@ def test_groups_of_one_batch_may_differ_in_dose():
         assert torch.allclose(found, together[i], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["unrolled", "cnn"])
+def test_the_correction_stays_where_light_falls(bright, name):
+    """Two networks of one step that differ in what they correct: the answers agree in the dark rim alone."""
+    net = unrolled.build(training.architecture(tiny(steps=1), name))
+    batch, answers = procedural(4).heldout()[0][0], []
+    assert batch.rim == bright.scan.rim > 8
+    for bias in (0.0, 1.0):
+        torch.nn.init.constant_(net.correct.leave.bias, bias)
+        answers.append(net(batch)[-1])
+    inside = torch.zeros(batch.shape, dtype=torch.bool)
+    inside[batch.rim : -batch.rim, batch.rim : -batch.rim] = True
+    assert torch.equal((answers[0] != answers[1])[0], inside)
+
+
+def test_gradients_of_a_step_are_those_one_by_one():
+    """Four gradients in one step are four steps of one gradient, as far as no correction is added."""
+    batch, found = procedural(4).heldout()[0][0], []
+    for steps, gradients in ((1, 4), (4, 1)):
+        net = unrolled.build({"name": "unrolled", "steps": steps, "gradients": gradients, "width": 4, "hidden": 0})
+        torch.nn.init.zeros_(net.correct.leave.weight)
+        torch.nn.init.zeros_(net.correct.leave.bias)
+        found.append(net(batch)[-1])
+    assert torch.allclose(found[0], found[1], atol=1e-5) and not torch.allclose(found[0], batch.flat(), atol=0.1)
+
+
 def test_unknown_networks_are_refused():
     for spec in ({"name": "unet"}, {"name": "cnn", "depth": 3}, {}):
         with pytest.raises(StudyError, match="unknown network"):

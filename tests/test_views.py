@@ -53,6 +53,11 @@ def test_photons_per_pixel_are_those_of_the_signal_in_good_pixels(scan):
     assert views.describe(scan, view, 3, 4, 7)["photons_per_um2"] == pytest.approx(clean / pixel_um**2)
 
 
+def test_large_groups_are_drawn_from_as_many_neighbours_as_they_need(scan):
+    groups = build(scan, 8, None, {4, 16}).groups
+    assert groups[4].shape[1] == 4 and groups[16].shape == (len(groups[4]), 16)
+
+
 def test_training_views_of_any_overlap_have_equal_patterns(scan):
     assert len(build(scan, 3, 800).index) == len(build(scan, 8, 800).index) == 800
 

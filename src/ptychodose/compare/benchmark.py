@@ -30,7 +30,7 @@ from ptychodose.study.settings import Params, Train
 KEYS = ("counts", "diffraction", "xcoords", "ycoords", "probeGuess", "objectGuess")
 DETECTOR = ("background", "mask")  # optional: counts per pixel and pattern, a number or (N, N); (N, N), True = good
 MAX_BYTES = 2**33  # of one array
-NETWORKS = {"baseline": 1, "dense": 4}  # C by arm
+NETWORKS = {"baseline": 1, "dense": 4, "wide": 16}  # C by arm
 
 
 def read(path: Path) -> tuple[Scan, NDArray[np.complex64]]:

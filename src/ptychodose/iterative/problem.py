@@ -13,7 +13,7 @@ from ptychodose.scans import tensors
 from ptychodose.scans.scan import Scan
 
 BLOCK = 32  # patterns per gradient block: their waves stay in the CPU's cache, twice as fast as all at once
-KEPT = 2**22  # values of shifted probes kept at most (32 MB); those of a larger scan are made anew for every block
+KEPT = 2**22  # values of shifted probes kept at most, with all that goes along 130 MB; beyond, blocks are made anew
 
 
 class Problem:
@@ -32,45 +32,42 @@ class Problem:
         self.offsets = tensors.corners_of(scan, index)[1][:, :, None]  # (1, n, 1, 2)
         self.level, self.efficiency = scan.level, scan.efficiency
         self.background, self.mask = tensors.background(scan), tensors.mask(scan)
+        self._kept: list[Patterns] | None = None
         self.set_probe(torch.as_tensor(scan.probe))
 
     def set_probe(self, probe: Tensor) -> None:
         """Use another probe (M, N, N) complex64 from now on."""
-        self.probe, self._shifted = probe, None
+        self.probe, self._kept = probe, None
         if len(self.counts) * probe.numel() <= KEPT:
-            self._shifted = forward.shift_probe(probe, self.offsets)  # (1, n, M, N, N)
+            self._kept = [self._part(block) for block in self._blocks()]
         self.lit = torch.zeros(self.shape)
-        for block in self._blocks():
-            self.lit += forward.illumination(self.corners[:, block], self._probes(block), self.shape)[0]
+        for p in self.parts():
+            self.lit += forward.illumination(p.corners, p.probes, self.shape)[0]
         self.photons = float(self.lit[self.lit > 0.1 * self.lit.max()].median())
 
     def rest(self) -> None:
         """Forget the shifted probes: less memory until `set_probe`, more time for every look in between."""
-        self._shifted = None
+        self._kept = None
 
     def _blocks(self) -> list[slice]:
         return [slice(i, i + BLOCK) for i in range(0, len(self.counts), BLOCK)]
 
-    def _probes(self, block: slice) -> Tensor:
-        """Probes (1, block, M, N, N) at the sub-pixel offsets of a block of patterns."""
-        if self._shifted is not None:
-            return self._shifted[:, block]
-        return forward.shift_probe(self.probe, self.offsets[:, block])
+    def _part(self, block: slice) -> Patterns:
+        return Patterns(
+            corners=self.corners[:, block],
+            probes=forward.shift_probe(self.probe, self.offsets[:, block]),  # (1, block, M, N, N)
+            counts=torch.as_tensor(self.counts[block].astype(np.float32))[None],
+            background=self.background,
+            mask=self.mask,
+            shape=self.shape,
+            level=torch.full((1, 1, 1), self.level),
+            efficiency=torch.full((1, 1, 1), self.efficiency),
+        )
 
     def parts(self) -> Iterator[Patterns]:
         """Blocks of patterns."""
-        level, efficiency = (torch.full((1, 1, 1), value) for value in (self.level, self.efficiency))
-        for block in self._blocks():
-            yield Patterns(
-                corners=self.corners[:, block],
-                probes=self._probes(block),
-                counts=torch.as_tensor(self.counts[block].astype(np.float32))[None],
-                background=self.background,
-                mask=self.mask,
-                shape=self.shape,
-                level=level,
-                efficiency=efficiency,
-            )
+        for i, block in enumerate(self._blocks()):
+            yield self._part(block) if self._kept is None else self._kept[i]
 
     @property
     def seen(self) -> NDArray[np.bool_]:

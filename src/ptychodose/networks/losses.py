@@ -19,7 +19,8 @@ def likelihood_loss(canvas: Tensor, judged: Patterns) -> Tensor:
     after = int((judged.corners + size - extent).amax().clamp_min(0))
     level = judged.level.to(canvas.dtype)
     wide = torch.nn.functional.pad(canvas - level, (before, after, before, after)) + level
-    return forward.losses(wide, replace(judged, corners=judged.corners + before)).mean()
+    height, width = wide.shape[-2:]
+    return forward.losses(wide, replace(judged, corners=judged.corners + before, shape=(height, width))).mean()
 
 
 def relative_error(canvas: Tensor, truth: Tensor, lit: Tensor) -> Tensor:

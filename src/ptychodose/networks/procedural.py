@@ -94,6 +94,12 @@ def draw_object(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.
     return ((1 - absorbed) * np.exp(1j * phase)).astype(np.complex64)
 
 
+def turned(obj: NDArray[np.complex64], g: int) -> NDArray[np.complex64]:
+    """A square object (H, H) in one of the square's eight orientations: g % 4 quarter turns, from 4 on transposed."""
+    made = np.rot90(obj, g % 4)
+    return np.ascontiguousarray(made.T if g >= 4 else made)
+
+
 def draw_probe(size: int, rng: np.random.Generator) -> NDArray[np.complex64]:
     """A zone-plate probe (N, N) of unit energy with random pupil, stop, defocus and edge that fits its window.
 

@@ -63,9 +63,11 @@ class ProceduralScans:
         return procedural.draw_object((self.side, self.side), noise.stream(seed, "procedural", k))
 
     def draw(self, number: int, rng: np.random.Generator) -> tuple[Patterns, Judge]:
-        """Groups at random places of random objects, at doses log-uniform between the settings' limits."""
-        chosen = [self.objects[i] for i in rng.integers(len(self.objects), size=number)]
-        return self._batch(chosen, rng)
+        """Groups at random places of random objects in random orientations, at doses log-uniform between the settings'
+        limits."""
+        chosen, orientations = rng.integers(len(self.objects), size=number), rng.integers(8, size=number)
+        turned = [procedural.turned(self.objects[i], g) for i, g in zip(chosen, orientations, strict=True)]
+        return self._batch(turned, rng)
 
     def heldout(self) -> list[tuple[Patterns, Judge]]:
         """The judges' objects, at fixed places, doses and noise."""

@@ -16,7 +16,7 @@ from torch import nn
 from ptychodose.errors import StudyError
 from ptychodose.networks import fitting, unrolled
 from ptychodose.networks.sources import Source
-from ptychodose.physics import noise
+from ptychodose.physics import noise, portable
 from ptychodose.study import progress
 from ptychodose.study.checkpoint import Checkpoint
 from ptychodose.study.settings import Train
@@ -69,14 +69,14 @@ def reproducible(settings: Train, seed: int) -> Iterator[None]:
     """Threads, deterministic algorithms and torch's seed for a block; restored afterwards."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(settings.deterministic)
+    portable.deterministic(settings.deterministic)
     try:
         with torch.random.fork_rng():
             torch.manual_seed(int(noise.stream(seed, "network", 1).integers(2**63)))
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        portable.deterministic(deterministic)
 
 
 def _fit(

@@ -15,7 +15,8 @@ Conventions, stated once for the whole project:
   Detector pixels outside the mask tell nothing: they leave every likelihood and gradient.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ class Patterns:
     corners (B, C, 2) int64 px on the canvas; probes (B, C, M, N, N) complex64, root photons, shifted; counts
     (B, C, N, N) float32 photons, `background` expected counts (broadcast to it), mask (N, N) float32, 1 = good, None
     when all are: corner layout; shape (H, W); level (B, 1, 1) amplitude of the flat object that the counts imply;
-    efficiency (B, 1, 1) share of the photons' information that background and mask leave.
+    efficiency (B, 1, 1) share of the photons' information that background and mask leave; rim px of a patch's border
+    that hardly any light falls on (see probes.dark_rim). What every gradient needs of them is computed once.
     """
 
     corners: Tensor
@@ -44,6 +46,28 @@ class Patterns:
     shape: tuple[int, int]
     level: Tensor
     efficiency: Tensor
+    rim: int = 0
+
+    @cached_property
+    def index(self) -> Tensor:
+        """Flat indices (B, C * N * N) int64 of all patches in their canvas."""
+        return window_index(self.corners, self.probes.shape[-1], self.shape[1]).flatten(1)
+
+    @cached_property
+    def conjugates(self) -> Tensor:
+        """conj(probes) (B, C, M, N, N), in memory."""
+        return self.probes.conj().resolve_conj()
+
+    @cached_property
+    def floored(self) -> tuple[Tensor, Tensor]:
+        """k + e (B, C, N, N) and b + e (broadcast to it) of counts k, background b and FLOOR e."""
+        return self.counts + FLOOR, self.background + FLOOR
+
+    @property
+    def lit(self) -> tuple[slice, slice]:
+        """Rows and columns of the canvas without the dark rim around it."""
+        height, width = self.shape
+        return slice(self.rim, height - self.rim), slice(self.rim, width - self.rim)
 
     def part(self, block: slice) -> "Patterns":
         """The patterns `block` of every canvas; their background is one for all."""
@@ -55,9 +79,8 @@ class Patterns:
 
     def to(self, device: str) -> "Patterns":
         """The same on another torch device."""
-        moved: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
+        held: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        moved: dict[str, Any] = {k: value.to(device) for k, value in held.items() if isinstance(value, Tensor)}
         return replace(self, **moved)
 
     def flat(self) -> Tensor:
@@ -106,20 +129,20 @@ def window_index(corners: Tensor, size: int, width: int) -> Tensor:
     return (rows * width + cols).flatten(-2)  # (..., N, N) -> (..., N * N)
 
 
-def extract(canvas: Tensor, corners: Tensor, size: int) -> Tensor:
-    """Cut patches out of canvases: canvas (B, H, W), corners (B, C, 2) -> patches (B, C, N, N)."""
-    batch, height, width = canvas.shape
-    index = window_index(corners, size, width)  # (B, C, N * N)
-    flat = canvas.reshape(batch, height * width)  # (B, H * W)
-    return torch.gather(flat, 1, index.flatten(1)).reshape(*corners.shape[:2], size, size)
+def extract(canvas: Tensor, corners: Tensor, size: int, index: Tensor | None = None) -> Tensor:
+    """Cut patches out of canvases: canvas (B, H, W), corners (B, C, 2) -> patches (B, C, N, N). `index` spares the
+    computation of Patterns.index."""
+    if index is None:
+        index = window_index(corners, size, canvas.shape[-1]).flatten(1)  # (B, C * N * N)
+    return torch.gather(canvas.flatten(1), 1, index).reshape(*corners.shape[:2], size, size)
 
 
-def scatter_add(patches: Tensor, corners: Tensor, shape: tuple[int, int]) -> Tensor:
+def scatter_add(patches: Tensor, corners: Tensor, shape: tuple[int, int], index: Tensor | None = None) -> Tensor:
     """Adjoint of `extract`: add patches (B, C, N, N) into zero canvases (B, H, W) at corners (B, C, 2)."""
-    batch, size = patches.shape[0], patches.shape[-1]
-    index = window_index(corners, size, shape[1]).flatten(1)  # (B, C * N * N)
-    canvas = patches.new_zeros(batch, shape[0] * shape[1])
-    return canvas.scatter_add(1, index, patches.reshape(batch, -1)).reshape(batch, *shape)
+    if index is None:
+        index = window_index(corners, patches.shape[-1], shape[1]).flatten(1)  # (B, C * N * N)
+    canvas = patches.new_zeros(len(patches), shape[0] * shape[1])
+    return canvas.scatter_add_(1, index, patches.flatten(1)).reshape(-1, *shape)
 
 
 def interaction(probes: Tensor, patches: Tensor) -> Tensor:
@@ -139,13 +162,16 @@ def back_propagate(waves: Tensor) -> Tensor:
 
 def measure(waves: Tensor) -> Tensor:
     """Expected counts of far-field waves: re^2 + im^2, photons per detector pixel, corner layout."""
-    return waves.real**2 + waves.imag**2
+    squares = torch.view_as_real(waves).square()  # the parts are squared where they lie together: half the time
+    return squares[..., 0] + squares[..., 1]
 
 
 def far_field(canvas: Tensor, patterns: Patterns) -> Tensor:
-    """Waves (B, C, M, N, N) at the detector behind canvases (B, H, W), corner layout."""
-    patches = extract(canvas, patterns.corners, patterns.probes.shape[-1])[:, :, None]  # (B, C, 1, N, N)
-    return propagate(interaction(patterns.probes, patches))
+    """Waves (B, C, M, N, N) at the detector behind canvases (B, H, W) of the patterns' shape, corner layout."""
+    if canvas.shape[1:] != patterns.shape:
+        raise ValueError(f"canvases {tuple(canvas.shape[1:])} for patterns on {patterns.shape}")
+    patches = extract(canvas, patterns.corners, patterns.probes.shape[-1], patterns.index)
+    return propagate(interaction(patterns.probes, patches[:, :, None]))  # (B, C, 1, N, N)
 
 
 def over_modes(values: Tensor) -> Tensor:
@@ -179,19 +205,20 @@ def losses(canvas: Tensor, patterns: Patterns) -> Tensor:
 
 def residual_waves(canvas: Tensor, patterns: Patterns) -> Tensor:
     """F^H[(1 - (k + e) / (lam + e)) F(P O)] (B, C, M, N, N): the gradient of the loss with respect to the exit waves'
-    conjugate; masked pixels do not take part."""
+    conjugate; masked pixels do not take part. No graph, in place: nothing here needs more memory than the waves."""
     return _residual(canvas, patterns)[0]
 
 
+@torch.no_grad()
 def _residual(canvas: Tensor, patterns: Patterns) -> tuple[Tensor, Tensor, Tensor]:
-    """`residual_waves`, and the floored rate and its ratio to the floored counts, (B, C, N, N) both."""
-    waves = far_field(canvas, patterns)
-    rate = over_modes(measure(waves)) + (patterns.background + FLOOR)
-    told = (patterns.counts + FLOOR) / rate
+    """`residual_waves`, the floored rate lam + e, and (k + e) / (lam + e), (B, C, N, N) both."""
+    waves, (counts, background) = far_field(canvas, patterns), patterns.floored
+    rate = over_modes(measure(waves)).add_(background)
+    told = counts / rate
     ratio = 1 - told
     if patterns.mask is not None:
-        ratio = ratio * patterns.mask
-    return back_propagate(ratio[:, :, None] * waves), rate, told
+        ratio *= patterns.mask
+    return back_propagate(waves.mul_(ratio[:, :, None])), rate, told
 
 
 def gradient(canvas: Tensor, patterns: Patterns) -> Tensor:
@@ -204,17 +231,19 @@ def gradient(canvas: Tensor, patterns: Patterns) -> Tensor:
     return _gathered(residual_waves(canvas, patterns), patterns)
 
 
+@torch.no_grad()
 def _gathered(residual: Tensor, patterns: Patterns) -> Tensor:
-    back = over_modes(patterns.probes.conj() * residual)
-    return scatter_add(back, patterns.corners, patterns.shape)
+    """sum_j S_j^T sum_m conj(P_jm) residual_jm: (B, H, W); the residual (B, C, M, N, N) is used up."""
+    back = over_modes(residual.mul_(patterns.conjugates))
+    return scatter_add(back, patterns.corners, patterns.shape, patterns.index)
 
 
 def loss_and_gradient(canvas: Tensor, patterns: Patterns) -> tuple[Tensor, Tensor]:
     """Sum of `poisson_nll` over the good pixels of every canvas (B,) float64, and `gradient`, in one pass."""
     residual, rate, told = _residual(canvas, patterns)
-    each = rate * (1 + told * (torch.log(told) - 1))  # lam - k + k log(k / lam), k = told * lam
+    each = torch.log(told).sub_(1).mul_(told).add_(1).mul_(rate)  # lam - k + k log(k / lam), k = told * lam
     if patterns.mask is not None:
-        each = each * patterns.mask
+        each *= patterns.mask
     return each.sum((-3, -2, -1), dtype=torch.float64), _gathered(residual, patterns)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ptychodose.iterative.problem import Problem
-from ptychodose.networks.features import noise_planes
+from ptychodose.networks.features import noise_planes, scale_planes
 from ptychodose.physics.forward import LIT
 from ptychodose.refine.unet import UNet
 
@@ -32,7 +32,7 @@ class Refiner(nn.Module):
         """Canvases (H, W) complex64 after every step, from `start` (H, W). The correction acts in the orientation
         `symmetry` (0 to 7), or is averaged over all eight (None)."""
         lit, sd = problem.lit / problem.lit.max(), noise_sd(problem)
-        obj, outputs = start, []
+        obj, outputs, scales = start, [], scale_planes(lit, sd)
         hidden = [lit.new_zeros(1, self.hidden, *_turned(lit, g).shape) for g in range(SYMMETRIES)]
         chosen = range(SYMMETRIES) if symmetry is None else [symmetry]
         for t in range(self.steps):
@@ -41,7 +41,7 @@ class Refiner(nn.Module):
                 slope = problem.gradient(moved.detach()) / problem.floored  # data: no graph
                 moved = moved - 2 * STEP * torch.sigmoid(self.stride[t]) * slope
             waves = [(start - problem.level, True), (moved - start, False), (moved - obj, False), (slope, False)]
-            features = noise_planes(waves, lit, sd)
+            features = noise_planes(waves, sd, scales)
             correction = torch.zeros_like(obj)
             for g in chosen:
                 answer = self.correct(torch.cat([_turned(features, g)[None], hidden[g]], 1))

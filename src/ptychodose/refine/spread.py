@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ptychodose.iterative.problem import Problem
-from ptychodose.networks.features import noise_planes
+from ptychodose.networks.features import noise_planes, scale_planes
 from ptychodose.physics import forward
 from ptychodose.refine.hybrid import noise_sd
 from ptychodose.refine.unet import UNet
@@ -33,7 +33,7 @@ class Spread(nn.Module):
         """(4, H, W): standard error along and across `start`, along and across `found` (both (H, W)): along is
         that of the amplitude, across that of the phase times the amplitude."""
         waves = [(start - known.level, True), (found - start, True), (known.slope, True)]
-        logs = self.net(noise_planes(waves, known.lit, known.sd)[None])[0]
+        logs = self.net(noise_planes(waves, known.sd, scale_planes(known.lit, known.sd))[None])[0]
         return known.sd * torch.exp(logs.clamp(*LIMITS))
 
 

@@ -68,6 +68,11 @@ class Scan:
         return overlap.encircled_diameter(self.probe)
 
     @cached_property
+    def rim(self) -> int:
+        """Dark border of the probe's window, px (see overlap.dark_rim)."""
+        return overlap.dark_rim(self.probe)
+
+    @cached_property
     def incident(self) -> float:
         """Photons of the probe, sum |P|^2 over all modes."""
         wave = self.probe.astype(np.complex128)

@@ -49,6 +49,7 @@ def patterns(
         shape=shape,
         level=torch.full((len(index), 1, 1), level),
         efficiency=torch.full((len(index), 1, 1), efficiency),
+        rim=scan.rim,
     )
 
 

@@ -4,7 +4,7 @@ A view file holds selections, never copies of patterns: per split `index` (n,) i
 and `groups_C` (n_groups, C) into the view's own list of patterns.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,15 @@ REMEDY = "run `dvc repro overlap`"
 
 @dataclass(frozen=True)
 class Rule:
-    """How a view is grouped: group sizes C (0 = a whole scan), K = `neighbours` nearest a group is drawn from."""
+    """How a view is grouped: group sizes C (0 = a whole scan), the number of nearest `neighbours` a group is drawn
+    from; a group that this cannot fill is drawn from as many as it has patterns: K = max(neighbours, C)."""
 
     sizes: frozenset[int]
     neighbours: int
+
+    def nearest(self, size: int) -> int:
+        """K for groups of C = `size`."""
+        return max(self.neighbours, size)
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,10 @@ def select(scan: Scan, step: int, wanted: int | None, rule: Rule, rng: np.random
         raise ValueError("a view is chosen from a lattice")
     index, scans = lattice.select_scans(scan.nodes.index, step, wanted, rng)
     if wanted is not None:
-        _check_enough(index, scans, wanted, rule.neighbours, where)
+        _check_enough(index, scans, wanted, rule.nearest(max(rule.sizes)), where)
     positions = scan.positions[index]
     try:
-        groups = {size: _groups(positions, scans, size, rule.neighbours, rng) for size in sorted(rule.sizes)}
+        groups = {size: _groups(positions, scans, size, rule.nearest(size), rng) for size in sorted(rule.sizes)}
     except StudyError as error:
         raise StudyError(f"{where}: {error}") from None
     return View(index, scans, groups)
@@ -66,18 +71,16 @@ def _groups(
     """Neighbour groups of C = `size`; size 0 is one group of the whole first scan."""
     if size == 0:
         return np.flatnonzero(scans == 0)[None]
-    return neighbour_groups(positions, scans, size, max(neighbours, size), rng)
+    return neighbour_groups(positions, scans, size, neighbours, rng)
 
 
-def _check_enough(index: NDArray[np.int64], scans: NDArray[np.int32], wanted: int, neighbours: int, where: str) -> None:
+def _check_enough(index: NDArray[np.int64], scans: NDArray[np.int32], wanted: int, nearest: int, where: str) -> None:
     last = int((scans == scans[-1]).sum())
     if len(index) < wanted:
         usable, found = len(index), f"the finest scan has only {len(index)}"
-    elif last < neighbours:
-        usable, found = (
-            len(index) - last,
-            f"the last scan would keep {last}, fewer than overlap.neighbours = {neighbours}",
-        )
+    elif last < nearest:
+        usable = len(index) - last
+        found = f"the last scan would keep {last}, fewer than the {nearest} that a group is drawn from"
     else:
         return
     raise StudyError(f"{where}: overlap.train_patterns = {wanted}, but {found}; nearest usable value: {usable}")
@@ -178,6 +181,7 @@ def _within(values: NDArray, dimensions: int, end: int) -> bool:
     return bool(whole and values.min() >= 0 and values.max() < end)
 
 
-def read_built(paths: Iterable[Path], split: str, sizes: set[int]) -> dict[str, View]:
-    """The views at `paths` that were built (not skipped), by file name: one split each, with its groups."""
-    return {path.stem: read(path, split, sizes) for path in paths if skipped(path) is None}
+def read_built(paths: Iterable[Path], split: str, sizes: Mapping[str, set[int]]) -> dict[str, View]:
+    """The views at `paths` that were built (not skipped), by file name: one split each, with the groups of the
+    `sizes` asked for by view."""
+    return {path.stem: read(path, split, sizes.get(path.stem, set())) for path in paths if skipped(path) is None}

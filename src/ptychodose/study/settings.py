@@ -3,8 +3,11 @@
 Section `x` of params.yaml is the dataclass `X`, one field per key. Numbers carry their range here.
 """
 
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field
 from typing import Any
+
+ARMS = ("baseline", "dense", "wide", "sparse", "own", "cnn")  # trained, in the order of the tables
 
 
 def limit(low: float, high: float, default: Any = MISSING, *, open_low: bool = False, open_high: bool = False) -> Any:
@@ -149,6 +152,7 @@ class Params:
     train: Train
     train_baseline: Arm
     train_dense: Arm
+    train_wide: Arm
     train_sparse: Arm
     train_own: Arm
     train_cnn: Arm
@@ -168,11 +172,12 @@ class Params:
 
     def arms(self) -> dict[str, Arm]:
         """Training arms by name, in the order of the tables."""
-        return {name: getattr(self, f"train_{name}") for name in ("baseline", "dense", "sparse", "own", "cnn")}
+        return {name: getattr(self, f"train_{name}") for name in ARMS}
 
-    def group_sizes(self) -> set[int]:
-        """Every C an arm asks for."""
-        return {arm.group_size for arm in self.arms().values() if arm.view is not None}
+    def group_sizes(self, names: Iterable[str] = ARMS) -> dict[str, set[int]]:
+        """Every C that the arms `names` ask for, by their view."""
+        arms = [self.arms()[name] for name in names]
+        return {view: {arm.group_size for arm in arms if arm.view == view} for view in self.views()}
 
 
 @dataclass(frozen=True, kw_only=True)

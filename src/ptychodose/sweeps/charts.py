@@ -23,6 +23,7 @@ STYLES: dict[str, tuple[str, str, str, Any]] = {  # colour = method, line and ma
     "flat": ("flat object", GREY, "", DOTTED),
     "baseline": ("baseline (1 pattern)", VERMILION, "s", SOLID),
     "dense": ("dense (4 patterns)", GREEN, "o", SOLID),
+    "wide": ("wide (16 patterns)", GREEN, "^", SOLID),
     "sparse": ("sparse (4 patterns)", GREEN, "v", DASHED),
     "dense_thinned": ("dense, thinned", GREEN, "D", DOTTED),
     "cnn": ("one-shot CNN", ORANGE, "P", SOLID),

@@ -23,7 +23,7 @@ DOSES = (300.0, 1e3, 3e3, 1e4, 3e4, 1e5)  # mean detected photons per pattern ov
 LEAD_DOSE = 1e4  # the first run of every network: later ones find it trained
 HEAT_OVERLAPS = (0.8, 0.6, 0.4, 0.2, 0.0)
 SOURCES = ("object", "noise", "network")  # of randomness
-SKIPPED_ARMS = {"star": ("own",), "heat": ("baseline", "sparse", "own", "cnn")}
+SKIPPED_ARMS = {"star": ("own",), "heat": ("baseline", "wide", "sparse", "own", "cnn")}
 
 
 @dataclass(frozen=True)

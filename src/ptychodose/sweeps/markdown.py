@@ -21,6 +21,7 @@ LABELS = {  # in the order of the tables; an arm of another name goes to the end
     "flat": "flat object (control)",
     "baseline": "baseline: network, 1 pattern",
     "dense": "**dense: network, 4 patterns**",
+    "wide": "wide: network, 16 patterns",
     "sparse": "sparse: network, 4 patterns, overlap {overlap:g}",
     "dense_thinned": "dense, photons thinned to those of sparse",
     "cnn": "one-shot CNN, 4 patterns",
