@@ -63,17 +63,32 @@ def network_of(job: Mapping[str, Any], size: int) -> nn.Module:
 
 
 def networks(trial: Trial, params: Params, jobs: list[dict[str, Any]]) -> dict[str, Row]:
-    """A row for every trained arm, and one for `dense` on the thinned counts."""
+    """A row for every trained arm, and one for `dense` on the thinned counts; none, but a line that says so, where the
+    scan's dose is outside those that taught the network."""
     rows, share, block = {}, trial.equal_total, params.compare.block_groups
     for job in jobs:
         name, arm = job["arm"], params.arms()[job["arm"]]
         view, size = str(arm.view), arm.group_size
         solver, groups = predict.by_network(network_of(job, trial.scan.size)), trial.views[view].groups[size]
-        rows[name] = Row(stitched(trial.of(view), groups, solver, name, block), view, size)
-        if name == "dense" and view == "dense" and share is not None:
+        if _taught(name, job, trial.scan.dose):
+            rows[name] = Row(stitched(trial.of(view), groups, solver, name, block), view, size)
+        if (name, view) != ("dense", "dense") or share is None:
+            continue
+        if _taught("dense_thinned", job, trial.scan.dose * share):
             few = trial.thinned(share, params.seed_of("noise"))
             rows["dense_thinned"] = Row(stitched(few, groups, solver, "dense_thinned", block), view, size, share)
     return rows
+
+
+def _taught(row: str, job: Mapping[str, Any], dose: float) -> bool:
+    """Whether a network was taught at a dose, photons per pattern (a range or one dose); says so where it was not."""
+    doses = job["dose"] if isinstance(job["dose"], list) else [job["dose"]]
+    within = 0.99 * doses[0] <= dose <= 1.01 * doses[-1]
+    if not within:
+        print(
+            f"{row}: left out; its network was taught by {doses[0]:g} to {doses[-1]:g} photons per pattern, not {dose:g}"
+        )
+    return within
 
 
 def registered(trial: Trial, params: Params, solved: Mapping[str, Reconstruction]) -> dict[str, Row]:
