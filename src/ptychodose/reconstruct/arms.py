@@ -85,9 +85,8 @@ def _taught(row: str, job: Mapping[str, Any], dose: float) -> bool:
     doses = job["dose"] if isinstance(job["dose"], list) else [job["dose"]]
     within = 0.99 * doses[0] <= dose <= 1.01 * doses[-1]
     if not within:
-        print(
-            f"{row}: left out; its network was taught by {doses[0]:g} to {doses[-1]:g} photons per pattern, not {dose:g}"
-        )
+        taught = f"{doses[0]:g} to {doses[-1]:g} photons per pattern"
+        print(f"{row}: left out; its network was taught by {taught}, and this scan has {dose:g}")
     return within
 
 
