@@ -22,9 +22,9 @@ from ptychodose.study import params
 from scenes import zone_plate
 
 STUDY = params.load(ROOT / "params.yaml")
-SHAPE = (132, 126)
+SHAPE = (142, 142)
 DOSES, SEEDS = (300.0, 1e3, 1e4, 1e5), (1, 2)
-STEPS = {"dense": 7.2, "sparse": 16.0}  # px: overlap ratios of 0.7 and 0.33
+STEPS = {"dense": 7.2, "sparse": 19.2}  # px: the overlap ratios 0.7 and 0.2 of the study
 
 
 def bars(seed):
@@ -33,7 +33,7 @@ def bars(seed):
     image = np.zeros(SHAPE)
     for number, period in enumerate((4, 8, 16, 32)):
         along = x if (number + seed) % 2 else y
-        part = slice(number * 33, number * 33 + 33)
+        part = slice(number * 36, number * 36 + 36)
         image[:, part] = ((along[:, part] + 3 * seed) % period < period / 2).astype(float)
     return (0.95 - 0.2 * image) * np.exp(0.9j * (image - 0.5))
 
