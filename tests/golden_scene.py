@@ -83,8 +83,9 @@ def reconstructed(s, region):
     rng = noise.stream(0, "solver", "hybrid")
     blend = refinement.choose_blend(net.refiner, found.obj, found.weight, s.scan, QUICK, rng)
     refined = refinement.refine(net, found.obj, s.scan, blend)
+    told = {"map": (found.obj, refined.start_error), "hybrid": (refined.obj, refined.error)}
     bars = {name: scoring.score(obj, s.obj, region, s.scan.pixel_m, error)["error_bars"]
-            for name, obj, error in (("map", found.obj, refined.start_error), ("hybrid", refined.obj, refined.error))}  # fmt: skip
+            for name, (obj, error) in told.items()}  # fmt: skip
     chosen = {"weight": found.weight, "iterations": found.iterations, "tried": [list(row) for row in found.tried]}
     deviance = deviance_per_pixel(found.obj, s.scan, every_fourth)
     return {
