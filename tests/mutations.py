@@ -329,7 +329,7 @@ ptychodose/formats/bundle.py | bundle
 ptychodose/study/manifest.py | manifest
     if sha256_file(Path(name)) != recorded[name]: => if not sha256_file(Path(name)):
     if name not in recorded: => if name is None:
-    | set(inside)) => )
+    | {name for name in recorded if Path(name).is_relative_to(path)} => 
 ptychodose/reconstruct/reconstructors.py | reconstructors
     improve(replace(start, obj=start.obj.copy()), => improve(start,
     if start.weight is not None: => if start.weight is None:

@@ -94,6 +94,14 @@ def test_a_full_step_that_brings_hardly_anything_is_not_taken(short, accepted):
     assert images[1].item() == pytest.approx(-(1 - 2 * short) if accepted else 0, abs=1e-4)
 
 
+@pytest.mark.parametrize("factor", [2.5, 4.0, 9.0])
+def test_a_step_too_long_is_shortened_to_where_the_parabola_is_lowest(factor):
+    """From value and slope here and the value there: a bowl is a parabola, so its bottom is met at the second look."""
+    objective = Bowl(field(3, 3), factor=factor)
+    _, values = run(objective, field(3, 3, seed=1), 1)
+    assert objective.looks == 3 and values[1] < 1e-20 * values[0]
+
+
 @pytest.mark.parametrize(("factor", "steps"), [(500.0, 1), (2e4, 0)])
 def test_a_step_is_shortened_a_thousandfold_but_not_more(factor, steps):
     _, values = run(Bowl(0, factor=factor), torch.ones(1, 1, dtype=torch.complex128), 1)
