@@ -26,5 +26,5 @@ found = poisson_map.solve(scan, study.reconstruct_map, noise.stream(1, "solver")
 region = scored_region([positions])
 score = scoring.headline(scoring.score(found.obj, known.obj, region, scan.pixel_m))
 print(f"{len(scan)} patterns, {scan.signal:.0f} photons each: NRMSE {score['nrmse']:.3f}, prior {found.weight:.2g}")
-objects = {"map": found.obj[region]}
-save_figure(figures.comparison(known.obj[region], objects, scan.pixel_m, {"map": score}, study.dose), Path("tour.png"))
+arms = {"map": (found.obj, None)}  # no error bars
+save_figure(figures.comparison(known.obj, arms, region, scan.pixel_m, {"map": score}, study.dose), Path("tour.png"))

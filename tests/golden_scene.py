@@ -12,7 +12,7 @@ from ptychodose.bounds import limits
 from ptychodose.iterative import poisson_map
 from ptychodose.networks import predict
 from ptychodose.physics import noise
-from ptychodose.refine import hybrid, hybrid_bundle
+from ptychodose.refine import hybrid_bundle, refinement
 from ptychodose.scans import views
 from ptychodose.score import scoring
 from ptychodose.score.region import deviance_per_pixel, scored_region
@@ -80,11 +80,17 @@ def stitched(s, groups, kept):
 def reconstructed(s, region):
     found = poisson_map.solve(s.scan, QUICK, noise.stream(0, "solver"))
     net, every_fourth = hybrid_bundle.load(ROOT / STUDY.train_hybrid.bundle), np.arange(len(s.scan))[::4]
+    rng = noise.stream(0, "solver", "hybrid")
+    blend = refinement.choose_blend(net.refiner, found.obj, found.weight, s.scan, QUICK, rng)
+    refined = refinement.refine(net, found.obj, s.scan, blend)
+    told = {"map": (found.obj, refined.start_error), "hybrid": (refined.obj, refined.error)}
+    bars = {name: scoring.score(obj, s.obj, region, s.scan.pixel_m, error)["error_bars"]
+            for name, (obj, error) in told.items()}  # fmt: skip
     chosen = {"weight": found.weight, "iterations": found.iterations, "tried": [list(row) for row in found.tried]}
     deviance = deviance_per_pixel(found.obj, s.scan, every_fourth)
     return {
-        "map": {**chosen, **scores(found.obj, s, region), "deviance": deviance},
-        "hybrid": scores(hybrid.refine(net, found.obj, s.scan), s, region),
+        "map": {**chosen, **scores(found.obj, s, region), "deviance": deviance, "error_bars": bars["map"]},
+        "hybrid": {"blend": blend, **scores(refined.obj, s, region), "error_bars": bars["hybrid"]},
     }
 
 

@@ -63,7 +63,9 @@ ptychodose/scans/scan.py | one_scan
     float(self.detected_share[self.mask].sum()) => float(self.detected_share.sum())
     flat = self.detected_share * self.incident * self.level**2 => flat = self.detected_share * self.incident
     (signal * weight)[mask].sum() => (signal * weight).sum()
-    self._of(counts - kept, 1 - share) => self._of(kept, share)
+    self._of(np.concatenate(rest), 1 - share) => self._of(np.concatenate(kept), share)
+    np.min_scalar_type(int(counts.max())) => np.uint16
+    np.min_scalar_type(int(counts.max())) => np.int64
     overlap.photons_per_pixel(self.signal * len(self) => overlap.photons_per_pixel(self.incident * len(self)
 ptychodose/scans/trial.py | trial
     return self.of("dense").thin(share, => return self.of("dense").thin(1.0,
@@ -130,35 +132,122 @@ ptychodose/networks/predict.py | stitch
     weights.append(lit[:height, :width].cpu().numpy()) => weights.append(1 + 0 * lit[:height, :width].cpu().numpy())
     fill=scan.level) => fill=1.0)
     padded[y : y + height, x : x + width] => padded[y + 1 : y + 1 + height, x : x + width]
-ptychodose/iterative/poisson_map.py | constants map_choice poisson_map
-    \nSTEP = 0.5 => \nSTEP = 0.25
-    EVERY = 5 => EVERY = 10
-    STALE = 2 => STALE = 1
-    PROGRESS = 1e-5 => PROGRESS = 1e-2
-    math.sqrt(problem.photons * problem.efficiency) * problem.level => math.sqrt(problem.efficiency) * problem.level
-    math.sqrt(problem.photons * problem.efficiency) * problem.level => math.sqrt(problem.photons) * problem.level
-    math.sqrt(problem.photons * problem.efficiency) * problem.level => math.sqrt(problem.photons * problem.efficiency)
+ptychodose/iterative/descent.py | constants descent
+    MEMORY = 8 => MEMORY = 3
+    SHORTEST = 1e-3 => SHORTEST = 1e-6
+ptychodose/iterative/descent.py | descent
+    ARMIJO = 1e-4 => ARMIJO = 1e-2
+    ARMIJO = 1e-4 => ARMIJO = 1e-6
+    SOLVED = 0.05 => SOLVED = 0.2
+    SHORTEST = 1e-3 => SHORTEST = 1e-6
+    SHORTEST = 1e-3 => SHORTEST = 1e-1
+    pairs[-MEMORY + 1 :] => pairs[-MEMORY:]
+    if along > 0: => if along < 0:
+    promise, length = 2 * dot => promise, length = dot
+    if reached <= value + ARMIJO * length * promise: => if True:
+    if found is None and pairs: => if found is None and not pairs:
+    length *= min(0.5, max(0.1, -0.5 * promise * length / excess)) => length *= 0.5
+    enough = SOLVED**2 * size => enough = SOLVED * size
+    way = conditioned + (size / before) * way => way = conditioned
+    reversed(shares), strict=True) => shares, strict=True)
+ptychodose/iterative/posterior.py | constants posterior
+    ROUNDS = 8 => ROUNDS = 2
+    SHALLOW = 1e-3 => SHALLOW = 1e-1
+ptychodose/iterative/posterior.py | posterior
+    BOOST = 0.1 => BOOST = 0.0
+    SHALLOW = 1e-3 => SHALLOW = 1e-2
+    (self.problem.photons * self.problem.efficiency) => (self.problem.efficiency)
+    (self.problem.photons * self.problem.efficiency) => (self.problem.photons)
+    self.problem.efficiency) * self.problem.level => self.problem.efficiency)
+    slope + self.strength * bound(image) => slope + bound(image)
+    return lit * way + self.strength * bound(way) => return lit * way
+    surplus[0, 0] = 0 => surplus[0, 0] = 1
+    + smooth + SHALLOW) => + SHALLOW)
+    .sum()) / 4 => .sum()) / 2
+    ahead - (flat.conj() * back).conj()) => ahead)
+    + problem.background + FLOOR => + FLOOR
+ptychodose/iterative/poisson_map.py | constants map_choice poisson_map posterior
+    PULL, TYPICAL = 0.5, 1.0 => PULL, TYPICAL = 0.0, 1.0
+    PULL, TYPICAL = 0.5, 1.0 => PULL, TYPICAL = 0.5, 2.0
+    CONVERGED = 3e-5 => CONVERGED = 3e-3
+    LATELY = 5 => LATELY = 2
+    PROBE_STEP = 0.5 => PROBE_STEP = 0.1
+    PROBE_EVERY = 3 => PROBE_EVERY = 10
+ptychodose/iterative/poisson_map.py | map_choice poisson_map posterior
+    PULL, TYPICAL = 0.5, 1.0 => PULL, TYPICAL = 0.0, 1.0
+    CONVERGED = 3e-5 => CONVERGED = 3e-3
+    < LATELY * enough => < enough
     share = 1 - settings.heldout => share = settings.heldout
     math.sqrt((1 - share) / share) => math.sqrt(share / (1 - share))
-    best = max(k for k, watch => best = min(k for k, watch
-    excess.mean() <= excess.std() / math.sqrt(len(excess)) => excess.mean() <= 0
-    excess.mean() <= excess.std() / math.sqrt(len(excess)) => excess.mean() <= excess.std()
+    float(rest.losses(canvas).mean()) => float(kept.losses(canvas).mean())
+    found[near].canvas if near in found else kept.flat() => kept.flat()
     for direction in (1, -1): => for direction in (1,):
-    while abs(best) < settings.weight_moves: => while abs(best) < 1:
-    if found[best + direction].best >= found[best].best: => if found[best + direction].best <= found[best].best:
-    (problem.probe / share**0.5).numpy() => problem.probe.numpy()
+    while abs(best) < moves and => while abs(best) < 1 and
+    loss(best + direction, best) < lowest: => loss(best + direction, best) <= lowest:
+    (found[best].probe / share**0.5).numpy() => found[best].probe.numpy()
+    weight_of(best + vertex(found, best)) => weight_of(best)
+    0.5 * (left - right) / bend => 0.5 * (right - left) / bend
+    problem.flat() if chosen.canvas is None else chosen.canvas => problem.flat()
 ptychodose/iterative/priors.py | constants
     "mixed": (0.5, 0.3) => "mixed": (0.5, 0.5)
     "mixed": (0.5, 0.3) => "mixed": (0.4, 0.3)
     SECOND = (1.0, 1.0), (1.0, 1.0, 2.0) => SECOND = (1.0, 1.0), (1.0, 1.0, 1.0)
-ptychodose/iterative/problem.py | constants poisson_map
+ptychodose/iterative/priors.py | priors
+    return (4 * self.first + 20 * self.second) => return (4 * self.first + 12 * self.second)
+    one, two = ((0.5 * f / n) => one, two = ((1.0 * f / n)
+    xy.mul_(self.second), 1).mul_(2) => xy.mul_(self.second), 1)
+ptychodose/iterative/problem.py | constants poisson_map memory
+    KEPT = 2**22 => KEPT = 2**40
+    <= KEPT: => <= 1e12:
     0.1 * self.lit.max()].median() => 0.1 * self.lit.max()].max()
     self.level, self.efficiency = scan.level, scan.efficiency => self.level, self.efficiency = scan.level, 1.0
-ptychodose/refine/hybrid.py | constants hybrid
+ptychodose/refine/hybrid.py | constants hybrid refinement
+    STEP = 0.5 => STEP = 0.25
+    SYMMETRIES = 8 => SYMMETRIES = 4
+    obj = moved + torch.exp(self.gain[t]) * sd * => obj = moved + torch.exp(self.gain[t]) *
+    , g) / len(chosen) => , g)
     problem.lit.max()) * problem.efficiency) => problem.lit.max()))
     return 0.5 * torch.rsqrt( => return torch.rsqrt(
     torch.full((steps,), -1.5) => torch.full((steps,), 0.0)
-ptychodose/refine/hybrid_bundle.py | hybrid
+ptychodose/refine/refinement.py | constants refinement
+    AGAIN = 15 => AGAIN = 1
+    blend * (net.refiner(problem, before)[-1] - before) => (net.refiner(problem, before)[-1] - before)
+    largest = complex(errors.max(), errors.max()) => largest = complex(errors.max(), 0)
+    made = [found, torch.complex(errors[2], errors[3]), => made = [found, torch.complex(errors[0], errors[3]),
+    scan.split(1 - settings.heldout, rng) => scan.split(settings.heldout, rng)
+    rest.losses(before + share * move) => kept.losses(before + share * move)
+    refiner(kept, before)[-1] - before => refiner(kept, before)[0] - before
+    return share if loss(share) < losses[0] else 0.0 => return share
+    if bend <= 0: => if bend <= -1e9:
+    0.5 + 0.25 * (first - last) / bend => 0.5 + 0.5 * (first - last) / bend
+ptychodose/refine/spread.py | constants spread
+    POWER = 1.5 => POWER = 2.0
+    GAUSSIAN = 1.1057 => GAUSSIAN = 1.0
+ptychodose/refine/spread.py | spread refinement
+    POWER = 1.5 => POWER = 2.0
+    GAUSSIAN = 1.1057 => GAUSSIAN = 1.0
+    LIMITS = (-4.0, 4.0) => LIMITS = (-8.0, 8.0)
+    * truth.conj() / truth.abs() => * image.conj() / image.abs()
+    return known.sd * torch.exp => return torch.exp
+    / (len(errors) * weight.sum()) => / weight.sum()
+    image.conj() * truth * weight).sum() => image.conj() * truth).sum()
+ptychodose/refine/spread_training.py | constants spread
+    WHOLE = 0.5 => WHOLE = 1.0
+    found = self.start + share * self.move => found = self.start + self.move
+    net.load_state_dict(fit.weights) => pass
+ptychodose/refine/procedural_probes.py | procedural_probes
+    NARROWEST, WIDEST = 0.12, 0.62 => NARROWEST, WIDEST = 0.02, 0.62
+    NARROWEST, WIDEST = 0.12, 0.62 => NARROWEST, WIDEST = 0.12, 0.95
+    rim < CUT and => 
+    kinds = (_zone_plate, _zone_plate, _aberrated, _hard_edged) => kinds = (_zone_plate, _zone_plate, _aberrated)
+    (probe / np.sqrt(energy.sum())) => probe
+ptychodose/score/coverage.py | spread
+    LEVELS = (68, 95) => LEVELS = (68, 90)
+    error[aligned.region] * abs(aligned.factor) => error[aligned.region]
+    ndtri(0.5 + level / 200) => ndtri(level / 100)
+    np.stack([bars.real, bars.imag]) => np.stack([bars.imag, bars.real])
+    error[aligned.region] => error[: aligned.image.shape[0], : aligned.image.shape[1]]
+ptychodose/refine/hybrid_bundle.py | hybrid_bundle
     or sha256_file(Path(path)) != sha256 => 
 ptychodose/score/align.py | alignment
     MAX_SHIFT = 4  # => MAX_SHIFT = 1  #
@@ -245,10 +334,20 @@ ptychodose/formats/bundle.py | bundle
 ptychodose/study/manifest.py | manifest
     if sha256_file(Path(name)) != recorded[name]: => if not sha256_file(Path(name)):
     if name not in recorded: => if name is None:
-    | set(inside)) => )
+    | {name for name in recorded if Path(name).is_relative_to(path)} => 
+ptychodose/reconstruct/reconstructors.py | reconstructors
+    improve(replace(start, obj=start.obj.copy()), => improve(start,
+    if start.weight is not None: => if start.weight is None:
+    blend=blend, start_error=found.start_error => start_error=found.start_error
 ptychodose/reconstruct/arms.py | arms reconstructors
+    error = found[other].start_error => error = found[other].error
+    if error is None and isinstance( => if isinstance(
+    "view", "group_size", "share", "weight", "blend")} => "view", "group_size", "share")}
+    f"hybrid_{case}") => "hybrid")
+    trial.thinned(share, params.seed_of("noise")), "dense", share => trial.of("dense"), "dense", share
+    found = {"map": solved[f"map_{case}"]} => found = {"map": solved["map"]}
     few = trial.thinned(share, params.seed_of("noise")) => few = trial.of("dense")
-    rng = noise.stream(params.seed, "solver", name) => rng = noise.stream(params.seed, "solver")
+    noise.stream(params.seed, "solver", name) => noise.stream(params.seed, "solver")
 reconstruct_map.py | stage_scripts
     frc.ring_correlation(*objects) => frc.ring_correlation(objects[0], objects[0])
     noise.stream(study.seed, "solver", STREAMS[name]) for => noise.stream(study.seed, "solver") for

@@ -7,7 +7,8 @@ import numpy as np
 
 from ptychodose.networks.own_scan import OwnScan
 from ptychodose.networks.procedural_scans import ProceduralScans, template
-from ptychodose.physics import lattice, noise, simulate, textures
+from ptychodose.physics import lattice, noise, overlap, simulate, textures
+from ptychodose.refine import procedural_probes
 from ptychodose.scans import base, views
 from ptychodose.scans.groups import neighbour_groups
 from ptychodose.scans.scan import Nodes, Scan, of_arrays
@@ -50,16 +51,40 @@ def zone_plate(size=64):
     return recipe.probe[0]
 
 
-def scene(dose=1e4, seed=0, contrast=0.55, background=0.0, mask=None):
-    """A zone-plate scan of 88 patterns; `background` counts per detector pixel, `mask` (64, 64) of good pixels."""
+@cache
+def other_probe(kind):
+    """A probe (64, 64) of another kind, unit energy: `wide` (a beam over half the window), `hard` (a sharp spot)."""
+    if kind == "wide":
+        square = ((np.indices((64, 64)) - 32) ** 2).sum(0)
+        probe = np.exp(-square / 15.0**2 + 1j * square / 90)
+    else:
+        rng = noise.stream(0, "procedural")
+        probe = next(p for p in (procedural_probes._hard_edged(64, rng) for _ in range(99)) if fits(p))
+    return (probe / np.linalg.norm(probe)).astype(np.complex64)
+
+
+def fits(probe):
+    """Whether training would take it: little light on the rim, neither tiny nor as wide as the window."""
+    rim = np.abs(np.concatenate([probe[0], probe[:, 0]])).max() / np.abs(probe).max()
+    return rim**2 < 0.004 and 0.12 < overlap.encircled_diameter(probe[None]) / 64 < 0.62
+
+
+def scene(dose=1e4, seed=0, contrast=0.55, background=0.0, mask=None, probe=None):
+    """A scan of 88 patterns under the zone plate or a `probe` (64, 64); `background` counts per detector pixel, `mask`
+    (64, 64) of good pixels."""
     obj = textures.synthetic_object((150, 122), contrast, 0.12, noise.stream(seed, "object")).astype(np.complex64)
     raster = lattice.finest_scan((32.0, 118.0), (32.0, 90.0), 7.2, noise.stream(seed, "jitter/train"))
-    probe = simulate.scale_to_dose(obj, zone_plate()[None], raster.positions, dose)
+    probe = simulate.scale_to_dose(obj, (zone_plate() if probe is None else probe)[None], raster.positions, dose)
     scan = of_arrays(None, probe, raster.positions, obj.shape)
     scan = replace(scan, background=np.full((64, 64), float(background)), dose=dose, geometry=GEOMETRY,
                    mask=scan.mask if mask is None else mask, nodes=Nodes(raster.nodes, 7.2))  # fmt: skip
     counts = noise.draw_counts(scan.expected(obj), noise.stream(seed, "noise/train"))
     return Scene(replace(scan, counts=counts), obj)
+
+
+def corner(scan, side=4):
+    """The patterns of the first `side` rows and columns of a scan: a canvas of about 64 + 7 `side` px."""
+    return scan.select(np.flatnonzero((scan.nodes.index < side).all(1)))
 
 
 def tiny(**changes) -> Train:

@@ -7,7 +7,9 @@ import torch
 from ptychodose.errors import StudyError
 from ptychodose.formats import bundle
 from ptychodose.networks import unrolled
-from ptychodose.reconstruct import arms
+from ptychodose.physics import noise
+from ptychodose.reconstruct import arms, reconstructors
+from ptychodose.reconstruct.reconstructors import Reconstruction, Refinement
 from ptychodose.scans import tensors
 from ptychodose.study import params
 from scenes import scene
@@ -72,3 +74,50 @@ def test_the_thinned_row_is_solved_with_the_thinned_photons_and_probe(monkeypatc
     full, few = given["dense"], given["dense_thinned"]
     assert few.counts.sum() == pytest.approx(share * full.counts.sum(), rel=0.02)
     assert few.incident == pytest.approx(share * full.incident, rel=1e-5) and few.dose == pytest.approx(1e4 * share)
+
+
+def of_stage(monkeypatch, views, solved):
+    """Rows of the MAP stage with a hybrid that returns its start halved; what it was given, by case."""
+    s, given = scene(1e4), []
+
+    def improve(start, scan, params, rng):
+        given.append((start.weight, scan, rng.random()))
+        return Reconstruction(start.obj / 2, 0.2 * start.obj, blend=0.6, start_error=0.1 * start.obj)
+
+    registry = {"map": None, "hybrid": Refinement("map", improve)}
+    monkeypatch.setattr(reconstructors, "REGISTRY", registry)
+    return arms.of_stage(s.trial(*views), params.load("params.yaml"), solved), given
+
+
+def solution(value, weight):
+    return Reconstruction(np.full((150, 122), value, np.complex64), weight=weight)
+
+
+def test_map_and_hybrid_have_rows_on_the_sparse_view_and_on_its_photons(monkeypatch):
+    """88 patterns against 15."""
+    solved = {"map": solution(9, 9.0), "map_sparse": solution(2, 0.3), "map_thinned": solution(3, 0.5)}
+    rows, given = of_stage(monkeypatch, ("dense", "sparse"), solved)
+    share, study = pytest.approx(15 / 88), params.load("params.yaml")
+    assert {name: (row.view, row.group_size, row.share, row.weight, row.blend) for name, row in rows.items()} == {
+        "map_sparse": ("sparse", None, 1.0, 0.3, None),
+        "hybrid_sparse": ("sparse", None, 1.0, None, 0.6),
+        "map_thinned": ("dense", None, share, 0.5, None),
+        "hybrid_thinned": ("dense", None, share, None, 0.6),
+    }
+    for name, obj, error in (("map_sparse", 2, 0.2), ("hybrid_sparse", 1, 0.4), ("map_thinned", 3, 0.3),
+                             ("hybrid_thinned", 1.5, 0.6)):  # fmt: skip
+        assert (rows[name].obj == obj).all() and rows[name].error == pytest.approx(error)
+    (sparse_weight, sparse, a), (thinned_weight, thinned, b) = given
+    assert (sparse_weight, thinned_weight, len(sparse), len(thinned)) == (0.3, 0.5, 15, 88)
+    full = scene(1e4).scan
+    assert thinned.counts.sum() == pytest.approx(full.counts.sum() * 15 / 88, rel=0.02)
+    assert thinned.incident == pytest.approx(full.incident * 15 / 88, rel=1e-5)
+    assert sparse.counts.sum() == full.counts[::6].sum()
+    assert [a, b] == [noise.stream(study.seed, "solver", f"hybrid_{case}").random() for case in ("sparse", "thinned")]
+
+
+@pytest.mark.parametrize(("views", "left"), [(("dense",), []), (("sparse",), ["map_sparse", "hybrid_sparse"])])
+def test_what_the_stage_did_not_solve_has_no_row(monkeypatch, views, left):
+    solved = {"map": solution(1, 0.5)} | ({"map_sparse": solution(2, 0.3)} if "sparse" in views else {})
+    rows, _ = of_stage(monkeypatch, views, solved)
+    assert list(rows) == left

@@ -7,20 +7,31 @@ import pytest
 import torch
 
 from ptychodose.bounds import limits
-from ptychodose.iterative import poisson_map, priors
+from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
 from ptychodose.networks import features, fitting, losses, stitch, training, unrolled
 from ptychodose.physics import forward, noise
-from ptychodose.refine import hybrid
+from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
 from ptychodose.scans import tensors
-from ptychodose.score import align, frc, metrics
+from ptychodose.score import align, coverage, frc, metrics
 from scenes import scene
 
 # Tuned numbers: every result of the study changes with them, so they are changed in two places, knowingly.
 TUNED = {
     forward: {"FLOOR": 0.05, "LIT": 0.02, "DARK": 1e-3},
-    poisson_map: {"STEP": 0.5, "EVERY": 5, "STALE": 2, "PROGRESS": 1e-5, "PROBE_STEP": 0.5, "PROBE_EVERY": 3},
+    descent: {"MEMORY": 8, "ARMIJO": 1e-4, "SOLVED": 0.05, "SHORTEST": 1e-3},
+    posterior: {"ROUNDS": 8, "BOOST": 0.1, "SHALLOW": 1e-3},
+    poisson_map: {"PULL": 0.5, "TYPICAL": 1.0, "CONVERGED": 3e-5, "LATELY": 5, "PROBE_STEP": 0.5, "PROBE_EVERY": 3},
     priors: {"WEIGHTS": {"tv": (1.0, 0.0), "hessian": (0.0, 1.0), "mixed": (0.5, 0.3)}},
+    problem: {"BLOCK": 32, "KEPT": 2**22},
+    hybrid: {"STEP": 0.5, "SYMMETRIES": 8},
+    refinement: {"AGAIN": 15},
+    hybrid_training: {"SIZE": 64, "DOSES": (100.0, 1e6), "OVERLAPS": (0.0, 0.9), "PITCH": 2.5, "FIELD": (44.0, 120.0),
+                      "STEPS": 9.0, "WEIGHT": (1.3, -0.13), "SCATTER": 0.4, "WARM_UP": 100},
+    procedural_probes: {"NARROWEST": 0.12, "WIDEST": 0.62, "CUT": 4e-3},
+    spread: {"POWER": 1.5, "GAUSSIAN": 1.1057, "LIMITS": (-4.0, 4.0)},
+    spread_training: {"LEARNING_RATE": 0.003, "WARM_UP": 50, "WHOLE": 0.5},
+    coverage: {"LEVELS": (68, 95)},
     fitting: {"STEP_WEIGHT": 0.8, "CLIP": 0.5},
     training: {"JUDGED_STEPS": 3},
     stitch: {"SWEEPS": 4},
@@ -28,7 +39,7 @@ TUNED = {
     metrics: {"CUT": 1e-6, "CONTRAST": 1e-5, "WINDOW": 7},
     frc: {"FIRST_RING": 2, "TAPER": 0.3},
     limits: {"LEAST": 8, "KNOWN": 0.01, "MOST": 3000, "DIM": 1e-3, "WHITE": 1e-8},
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +67,8 @@ def test_a_mixed_second_difference_counts_twice():
 
 def test_the_sd_is_half_over_the_root_of_the_photons_that_tell():
     lit = torch.tensor([[100.0, 0.0]])
-    problem = SimpleNamespace(lit=lit, efficiency=0.25)
-    assert hybrid.noise_sd(problem)[0].tolist() == pytest.approx([0.5 / np.sqrt(25.5), 0.5 / np.sqrt(0.5)])
+    scene_of = SimpleNamespace(lit=lit, efficiency=0.25)
+    assert hybrid.noise_sd(scene_of)[0].tolist() == pytest.approx([0.5 / np.sqrt(25.5), 0.5 / np.sqrt(0.5)])
 
 
 @pytest.mark.parametrize(("level", "efficiency"), [(1.0, 1.0), (0.5, 1.0), (0.5, 0.25)])
@@ -80,12 +91,12 @@ def test_planes_of_a_wave():
 
 
 def test_a_network_is_told_what_share_of_the_photons_counts(noisy):
-    problem = Problem(noisy.scan)
-    assert problem.efficiency == noisy.scan.efficiency < 0.9
+    whole = Problem(noisy.scan)
+    assert whole.efficiency == noisy.scan.efficiency < 0.9
     lit = np.zeros(noisy.scan.shape)
     for (y, x), probe in zip(np.rint(noisy.scan.positions).astype(int) - 32, shifted(noisy.scan), strict=True):
         lit[y : y + 64, x : x + 64] += np.abs(probe) ** 2
-    assert problem.photons == pytest.approx(np.median(lit[lit > 0.1 * lit.max()]), rel=1e-4)
+    assert whole.photons == pytest.approx(np.median(lit[lit > 0.1 * lit.max()]), rel=1e-4)
 
 
 def shifted(scan):

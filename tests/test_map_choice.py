@@ -1,4 +1,4 @@
-"""How MAP chooses its weight: the climb, the standard error, the photons held out, with losses laid down by hand."""
+"""How MAP chooses its weight: the climb, the parabola, the photons held out, with losses laid down by hand."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,83 +13,117 @@ from ptychodose.study import params
 from scenes import scene
 
 SETTINGS = replace(params.load("params.yaml").reconstruct_map, weight=0.4, weight_step=2.0, weight_moves=3, heldout=0.1)
-EVEN, UNEVEN = np.zeros(4), np.array([-0.15, 0.15, -0.15, 0.15])  # standard deviation 0.15, standard error 0.075
+CLIMBS = [
+    ({0: 3, 1: 2, 2: 1, 3: 2}, [0, 1, 2, 3], 2),
+    ({0: 3, 1: 4, -1: 2, -2: 1, -3: 2}, [0, 1, -1, -2, -3], -2),
+    ({0: 1, 1: 2, -1: 3}, [0, 1, -1], 0),
+    ({0: 9, 1: 8, 2: 7, 3: 6, 4: 5}, [0, 1, 2, 3], 3),
+    ({0: 9, 1: 10, -1: 8, -2: 7, -3: 6, -4: 5}, [0, 1, -1, -2, -3], -3),
+    ({0: 1, 1: 1, -1: 3}, [0, 1, -1], 0),
+]
 
 
-def losses(means, scatter):
-    """Held-out losses of four patterns by grid index."""
-    return {k: mean + (EVEN if k not in scatter else UNEVEN) for k, mean in means.items()}
-
-
-def choose(monkeypatch, table):
-    """The choice among weights 0.4 * 2^k whose held-out losses are table[k]; every run takes 10 iterations. Also the
-    order of the runs and the shares of the photons that taught and judged."""
-    scan, order, parts = scene(1e4).scan, [], []
+def choose(monkeypatch, table, settings=SETTINGS):
+    """The choice among weights 0.4 * 2^k whose held-out losses are table[k]; every run takes 10 iterations and its
+    canvas is k. Also what the runs were given, the two parts of the scan, and the probes set on the way."""
+    scan, runs, parts, probes = scene(1e4).scan, [], [], []
 
     def problem(part):
         parts.append(part)
-        return SimpleNamespace(probe=torch.as_tensor(part.probe), offsets=torch.zeros(1, 4, 1, 2), flat=lambda: None)
+        made = SimpleNamespace(probe=torch.as_tensor(part.probe), flat=lambda: "flat", set_probe=probes.append)
+        made.losses = lambda canvas: np.array([0.5, 1.5]) * table[canvas]
+        return made
 
-    def minimise(problem, settings, weight, iterations, start, watch):
-        k = round(np.log2(weight / 0.4))
-        order.append(k)
-        watch.losses, watch.best, watch.iterations, watch.obj = table[k], float(table[k].mean()), 10, k
+    def reconstruct(posterior, given, start):
+        k = round(np.log2(posterior.weight / 0.4))
+        runs.append((k, start))
+        return k, 10
 
     monkeypatch.setattr(poisson_map, "Problem", problem)
-    monkeypatch.setattr(poisson_map, "minimise", minimise)
-    choice = poisson_map.choose(scan, SETTINGS, noise.stream(0, "solver"))
-    return choice, order, [part.dose / scan.dose for part in parts], scan
+    monkeypatch.setattr(poisson_map, "reconstruct", reconstruct)
+    return poisson_map.choose(scan, settings, noise.stream(0, "solver")), runs, parts, probes
 
 
-@pytest.mark.parametrize(
-    ("means", "runs", "best"),
-    [
-        ({0: 3, 1: 2, 2: 1, 3: 2}, [0, 1, 2, 3], 2),
-        ({0: 3, 1: 4, -1: 2, -2: 1, -3: 2}, [0, 1, -1, -2, -3], -2),
-        ({0: 1, 1: 2, -1: 3}, [0, 1, -1], 0),
-        ({0: 9, 1: 8, 2: 7, 3: 6, 4: 5}, [0, 1, 2, 3], 3),
-        ({0: 9, 1: 10, -1: 8, -2: 7, -3: 6, -4: 5}, [0, 1, -1, -2, -3], -3),
-        ({0: 1, 1: 1, -1: 3}, [0, 1, -1], 1),
-    ],
-)
-def test_the_climb_ends_where_both_neighbours_are_no_better_or_the_grid_does(monkeypatch, means, runs, best):
-    choice, order, _, _ = choose(monkeypatch, losses(means, ()))
-    assert order == runs and choice.weight == pytest.approx(0.4 * 2.0**best) and choice.canvas == best
-    assert [weight for weight, _, _ in choice.tried] == pytest.approx([0.4 * 2.0**k for k in sorted(runs)])
+@pytest.mark.parametrize(("means", "order", "best"), CLIMBS)
+def test_the_climb_ends_where_both_neighbours_are_no_better_or_the_grid_does(means, order, best):
+    asked = []
+
+    def loss(k, near):
+        if k not in asked:
+            asked.append(k)
+        return means[k]
+
+    assert poisson_map.climb(loss, 3) == best and asked == order
 
 
-@pytest.mark.parametrize(("excess", "best"), [(0.05, 1), (0.10, 0), (0.2, 0)])
-def test_of_those_within_one_standard_error_the_largest_weight_is_taken(monkeypatch, excess, best):
-    table = losses({0: 1, 1: 1 + excess, -1: 1 + excess}, (1, -1))
-    choice, _, _, _ = choose(monkeypatch, table)
-    assert choice.weight == pytest.approx(0.4 * 2.0**best)
-    assert poisson_map.no_worse(table[1], table[0]) is bool(best)
+def test_without_moves_the_first_weight_stays():
+    assert poisson_map.climb(lambda k, near: {0: 1.0}[k], 0) == 0
+
+
+VERTICES = {(2, 1, 2): 0, (9, 1, 1): 0.5, (1, 1, 9): -0.5, (5, 2, 3): 0.25, (3, 2, 5): -0.25, (1, 1, 1): 0}
+
+
+@pytest.mark.parametrize(("losses", "where"), VERTICES.items())
+def test_the_vertex_is_that_of_the_parabola_through_three_losses(losses, where):
+    found = {k: SimpleNamespace(loss=value) for k, value in zip((1, 2, 3), losses, strict=True)}
+    assert poisson_map.vertex(found, 2) == pytest.approx(where)
+    if where:
+        a, b, _ = np.polyfit((-1, 0, 1), losses, 2)
+        assert -b / (2 * a) == pytest.approx(where)
+
+
+def test_at_the_end_of_the_grid_there_is_no_parabola():
+    found = {k: SimpleNamespace(loss=3 - k) for k in (1, 2)}
+    assert poisson_map.vertex(found, 2) == poisson_map.vertex(found, 1) == 0
+
+
+@pytest.mark.parametrize(("means", "order", "best"), CLIMBS)
+def test_the_weight_goes_half_the_way_to_one_and_the_canvas_is_the_best_ones(monkeypatch, means, order, best):
+    choice, runs, _, _ = choose(monkeypatch, means)
+    assert [k for k, _ in runs] == order and choice.canvas == best
+    around = [means.get(best + side) for side in (-1, 0, 1)]
+    inside = {best - 1, best + 1} <= set(order)
+    vertex = (around[0] - around[2]) / (2 * (around[0] - 2 * around[1] + around[2])) if inside else 0
+    assert choice.weight == pytest.approx(np.sqrt(0.4 * 2.0 ** (best + vertex)))
+    assert choice.tried == [(pytest.approx(0.4 * 2.0**k), means[k], 10) for k in sorted(order)]
+
+
+def test_every_run_starts_from_the_best_canvas_so_far(monkeypatch):
+    _, runs, _, _ = choose(monkeypatch, {0: 3, 1: 4, -1: 2, -2: 1, -3: 2})
+    assert runs == [(0, "flat"), (1, 0), (-1, 0), (-2, -1), (-3, -2)]
 
 
 def test_a_tenth_of_the_photons_judges_and_the_probe_comes_back_whole(monkeypatch):
-    choice, _, shares, scan = choose(monkeypatch, losses({0: 3, 1: 2, 2: 1, 3: 2}, ()))
-    assert shares == pytest.approx([0.9, 0.1])
+    choice, _, parts, probes = choose(monkeypatch, {0: 3, 1: 2, 2: 1, 3: 2})
+    scan = scene(1e4).scan
+    assert [part.dose / scan.dose for part in parts] == pytest.approx([0.9, 0.1])
+    assert (parts[0].read() + parts[1].read() == scan.read()).all(), "no photon does both"
+    for part, share in zip(parts, (0.9, 0.1), strict=True):
+        assert part.probe == pytest.approx(scan.probe * share**0.5, rel=1e-5)
+    assert choice.probe == pytest.approx(scan.probe, rel=1e-5) and not probes
+
+
+def test_a_refined_probe_judges_with_the_held_out_share_of_its_photons(monkeypatch):
+    choice, runs, _, probes = choose(monkeypatch, {0: 1, 1: 2, -1: 3}, replace(SETTINGS, refine_probe=True))
+    scan = scene(1e4).scan
+    assert len(probes) == len(runs) == 3
+    for probe in probes:
+        assert probe.numpy() == pytest.approx(scan.probe * 0.1**0.5, rel=1e-5), "sqrt(0.9) sqrt(0.1 / 0.9)"
     assert choice.probe == pytest.approx(scan.probe, rel=1e-5)
-    assert choice.iterations == 30, "ten of each run on the way"
 
 
-def test_a_refined_probe_judges_with_the_held_out_share_of_its_photons():
-    given = []
-    kept = SimpleNamespace(probe=torch.ones(1))
-    heldout = SimpleNamespace(flat=lambda: None, offsets=torch.zeros(1, 4, 1, 2), set_probe=given.append,
-                              losses=lambda obj: EVEN + 1)  # fmt: skip
-    watch = poisson_map._Watch(heldout, kept, 0.9, 1)
-    kept.probe = torch.full((1,), 3.0)
-    watch(1, None)
-    assert given[0].tolist() == pytest.approx([1.0]), "3 * sqrt(0.1 / 0.9)"
+def test_a_given_weight_is_taken_as_it_is_and_holds_no_photon_out(monkeypatch):
+    monkeypatch.setattr(poisson_map, "choose", None)
+    s = scene(1e4)
+    found = poisson_map.solve(s.scan, replace(SETTINGS, iterations=3), noise.stream(0, "solver"), 0.7)
+    assert found.weight == 0.7 and found.tried == [] and found.iterations == 3
 
 
-def test_the_prior_counts_in_units_of_the_noise(monkeypatch):
-    """400 photons of which a quarter tell, amplitude 0.5: a weight of 0.3 weighs 0.3 * sqrt(100) * 0.5 = 1.5, of which
-    half a preconditioned step is taken."""
-    zero = torch.zeros(2, 2, dtype=torch.complex64)
-    problem = SimpleNamespace(flat=lambda: zero + 7, photons=400.0, efficiency=0.25, level=0.5,
-                              gradient=lambda obj: zero, precondition=1.0)  # fmt: skip
-    monkeypatch.setattr(poisson_map.priors, "gradient", lambda obj, name, smoothing: zero + 1)
-    moved = poisson_map.minimise(problem, replace(SETTINGS, refine_probe=False), 0.3, 1)
-    assert moved.flatten().tolist() == pytest.approx([7 - 0.75] * 4)
+def test_a_refined_probe_moves_every_third_iteration(monkeypatch):
+    """Seven iterations are asked for: three rounds of three."""
+    done, moved = [], []
+    monkeypatch.setattr(poisson_map, "minimise", lambda posterior, canvas, n: (done.append(n) or canvas + 1, [0.0]))
+    monkeypatch.setattr(poisson_map, "_refine", lambda problem, canvas: moved.append(canvas))
+    settings = replace(SETTINGS, refine_probe=True, iterations=7)
+    canvas, steps = poisson_map.reconstruct(SimpleNamespace(problem=None), settings, 0)
+    assert (canvas, steps, done, moved) == (3, 9, [3, 3, 3], [1, 2, 3])

@@ -38,7 +38,8 @@ def errors(scan, truth):
     for name in ARMS:
         found[name] = reconstructors.run(name, scan, STUDY, noise.stream(1, "solver"), found)
     region = scored_region([scan.positions])
-    return {name: scoring.headline(scoring.score(obj, truth, region, 1e-9))["nrmse"] for name, obj in found.items()}
+    scores = {name: scoring.score(made.obj, truth, region, 1e-9) for name, made in found.items()}
+    return {name: scoring.headline(score)["nrmse"] for name, score in scores.items()}
 
 
 def bound(scan, truth):

@@ -9,7 +9,7 @@ import pytest
 from ptychodose.errors import StudyError
 from ptychodose.physics import noise, simulate
 from ptychodose.scans import tensors
-from ptychodose.scans.scan import information_share, of_arrays
+from ptychodose.scans.scan import information_share, of_arrays, shrunk
 from scenes import scene
 
 MASK = np.arange(64 * 64).reshape(64, 64) % 9 > 0
@@ -28,7 +28,7 @@ def noisy():
 def test_a_share_of_the_photons_is_taken_of_counts_probe_background_and_dose_together(noisy):
     scan = noisy.scan
     kept, rest = scan.split(0.3, noise.stream(0, "thinning"))
-    assert ((kept.counts + rest.counts) == scan.read()).all()
+    assert ((kept.read() + rest.read()) == scan.read()).all()
     for part, share in ((kept, 0.3), (rest, 0.7)):
         assert part.counts.sum() == pytest.approx(share * scan.read().sum(), rel=0.01)
         assert part.probe == pytest.approx(scan.probe * share**0.5, rel=1e-6)
@@ -101,6 +101,27 @@ def test_patterns_are_read_from_a_file_in_any_order_each_once(bright, tmp_path):
     assert (copied.counts == bright.scan.counts[[9, 2, 40]]).all(), "a copy outlives its file"
     with pytest.raises(ValueError, match="planned"):
         replace(bright.scan, counts=None).read()
+
+
+@pytest.mark.parametrize(("most", "dtype"), [(0, np.uint8), (255, np.uint8), (256, np.uint16), (65536, np.uint32),
+                                             (2**32, np.uint64)])  # fmt: skip
+def test_counts_in_memory_take_the_smallest_type_that_holds_them_and_no_count_is_lost(most, dtype):
+    counts = np.array([[0, most], [most // 2, 1 if most else 0]])
+    assert shrunk(counts).dtype == dtype and (shrunk(counts) == counts).all()
+
+
+def test_packed_is_what_read_gives_whatever_the_blocks_hold(noisy):
+    """Blocks of small counts and one of large ones; bad pixels are zero."""
+    counts = noisy.scan.counts % 200
+    counts[70] += 100_000
+    scan = replace(noisy.scan, counts=np.where(MASK, counts, 10**6))
+    packed = scan.packed()
+    assert (packed == counts * MASK).all() and packed.dtype == np.uint32
+    assert replace(scan, counts=counts % 200).packed().dtype == np.uint8
+    chosen = scan.select(np.array([9, 70, 2]))
+    assert (chosen.packed() == (counts * MASK)[[9, 70, 2]]).all() and (chosen.copy().counts == chosen.packed()).all()
+    for part in chosen.split(0.5, noise.stream(0, "thinning")):
+        assert part.counts.dtype.kind == "u" and part.counts.dtype.itemsize < 8
 
 
 def test_the_flat_object_transmits_the_signal(noisy):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose.iterative import poisson_map
+from ptychodose.iterative import descent, poisson_map
+from ptychodose.iterative.posterior import Posterior
 from ptychodose.iterative.problem import Problem
 from ptychodose.physics import forward, noise
 from ptychodose.score import scoring
@@ -54,7 +55,7 @@ def noise_free(s):
 
 
 def test_noise_free_data_lead_to_the_truth(bright):
-    found = [error(solve(bright, **noise_free(bright), weight=0.0, iterations=n).obj, bright) for n in (10, 60, 300)]
+    found = [error(solve(bright, **noise_free(bright), weight=0.0, iterations=n).obj, bright) for n in (10, 50, 150)]
     assert found[0] > 2 * found[1] > 3 * found[2] and found[2] < 0.015
 
 
@@ -82,8 +83,11 @@ def test_probe_gradient_equals_autograd(bright, modes):
     problem = Problem(replace(bright.scan.select(np.arange(40)), probe=waves))
     canvas = canvas_of(problem, bright.obj) * 0.9
     probe = problem.probe.clone().requires_grad_()
-    shifted = problem.patterns.with_probes(forward.shift_probe(probe, problem.offsets))
-    (forward.losses(canvas[None], shifted).sum() * 64**2).backward()
+    shifted, total = forward.shift_probe(probe, problem.offsets), torch.zeros(())
+    for start, part in zip(range(0, 40, 32), problem.parts(), strict=True):
+        under = part.with_probes(shifted[:, start : start + 32])
+        total = total + forward.losses(canvas[None], under).sum() * 64**2
+    total.backward()
     exact = problem.probe_gradient(canvas)
     assert torch.allclose(probe.grad / 2, exact, atol=2e-3 * float(exact.abs().max()))  # torch: dL/dP* doubled
 
@@ -96,60 +100,55 @@ def test_a_share_of_the_photons_comes_with_a_share_of_the_probe(bright):
 # Choice of weight and iterations
 
 
-def test_heldout_photons_choose_a_weight_better_than_the_smallest_and_the_largest():
+def test_the_weight_chosen_is_better_than_the_smallest_and_the_largest():
     dim = scene(300)
     chosen = solve(dim)
-    assert chosen.weight > SMALLEST
     largest = SETTINGS.weight * SETTINGS.weight_step**SETTINGS.weight_moves
-    fixed = [solve(dim, weight=w, iterations=SETTINGS.iterations).obj for w in (SMALLEST, largest)]
-    assert error(chosen.obj, dim) < 0.98 * min(error(obj, dim) for obj in fixed)
+    assert SMALLEST < chosen.weight < largest
+    fixed = [error(solve(dim, weight=w).obj, dim) for w in (SMALLEST, largest)]
+    assert error(chosen.obj, dim) < 0.9 * min(fixed)
     assert error(chosen.obj, dim) < 0.8 * error(flat(dim), dim)
 
 
-def test_the_weight_chosen_is_among_those_tried_and_none_beats_it_clearly(bright):
-    found = solve(bright)
+@pytest.mark.parametrize("dose", [300, 1e4])
+def test_the_weight_lies_halfway_to_one_from_that_of_the_lowest_heldout_loss(dose):
+    found = solve(scene(dose))
     losses = {weight: loss for weight, loss, _ in found.tried}
-    assert found.weight in losses and losses[found.weight] < 1.001 * min(losses.values())
-    assert 3 <= len(losses) <= 2 * SETTINGS.weight_moves + 2
-    ratios = np.diff(np.log(list(losses)))
-    assert ratios == pytest.approx(np.log(SETTINGS.weight_step))
+    assert 3 <= len(losses) <= SETTINGS.weight_moves + 3
+    assert np.diff(np.log(list(losses))) == pytest.approx(np.log(SETTINGS.weight_step))
+    best = min(losses, key=losses.get)
+    off = np.log(found.weight**2 / best) / np.log(SETTINGS.weight_step)
+    assert abs(off) <= 0.5 and all(0 < steps < SETTINGS.iterations for _, _, steps in found.tried)
 
 
-def test_watching_stops_when_the_heldout_loss_rises(monkeypatch):
-    """With hardly a prior the noise of a dim scan is soon fitted; a bright one may go on for longer."""
-    settings = replace(SETTINGS, weight=SMALLEST, weight_moves=0, iterations=200)
-    spent, gradient = [0], poisson_map.priors.gradient
-
-    def counted(*arguments):
-        spent[-1] += 1
-        return gradient(*arguments)
-
-    monkeypatch.setattr(poisson_map.priors, "gradient", counted)
-    best = []
-    for dose in (1e3, 1e5):
-        best.append(solve(scene(dose), settings).iterations)  # those of the final run, too, are among the spent
-        spent.append(0)
-    assert best[0] < best[1] < 200
-    beyond = [total - 2 * steps for total, steps in zip(spent, best, strict=False)]
-    assert all(0 <= more <= 20 for more in beyond), "iterations after the best one"
+def test_the_final_run_starts_from_the_canvas_that_heldout_photons_chose(bright):
+    """So it needs less than half of the iterations that it takes from the flat object."""
+    found = solve(bright)
+    assert solve(bright, weight=found.weight).iterations > 2 * found.iterations > 0
 
 
-def test_a_run_shorter_than_the_interval_of_looks_has_a_look(bright):
+def test_even_two_iterations_are_better_than_none(bright):
     found = solve(bright, replace(SETTINGS, iterations=2))
-    assert found.iterations > 0 and error(found.obj, bright) < error(flat(bright), bright)
+    assert found.iterations == 2 and error(found.obj, bright) < error(flat(bright), bright)
 
 
-def test_iterations_can_be_ended_from_outside(bright):
-    problem, seen = Problem(bright.scan), []
-    poisson_map.minimise(problem, SETTINGS, 0.4, 50, stop=lambda i, obj: seen.append(i) or i == 3)
-    assert seen == [1, 2, 3]
+def test_a_run_that_has_converged_ends_and_is_as_good_as_a_long_one(bright):
+    problem = Problem(bright.scan)
+    posterior = Posterior(problem, SETTINGS.prior, SETTINGS.smoothing, 1.0)
+    reached, values = poisson_map.minimise(posterior, problem.flat(), 1000)
+    assert 20 < len(values) < 120
+    short = np.full(bright.obj.shape, problem.level, np.complex64)
+    long = short.copy()
+    short[problem.window] = reached
+    long[problem.window] = list(descent.descend(posterior, reached, 150))[-1][0]
+    assert error(short, bright) < 1.02 * error(long, bright)
 
 
 # Repeatability
 
 
 def test_the_same_stream_gives_the_same_bytes(bright):
-    settings = replace(SETTINGS, iterations=20, weight_moves=1)
+    settings = replace(SETTINGS, iterations=6, weight_moves=1)
     first, again, other = (solve(bright, settings, seed) for seed in (1, 1, 2))
     assert first.obj.tobytes() == again.obj.tobytes() and first.tried == again.tried
     assert first.obj.tobytes() != other.obj.tobytes()
@@ -222,11 +221,12 @@ def test_refinement_wins_back_most_of_the_heldout_loss_of_a_wrong_probe(bright):
     cases = {"right": (bright.scan.probe, False), "wrong": (wrong, False), "refined": (wrong, True)}
     loss = {}
     for name, (probe, on) in cases.items():
-        settings = replace(SETTINGS, refine_probe=on, weight_moves=0)
+        settings = replace(SETTINGS, refine_probe=on, weight_moves=0, iterations=60)
         loss[name] = solve(bright, settings, probe=probe).tried[0][1]
     assert loss["right"] < loss["refined"] < 0.5 * (loss["right"] + loss["wrong"])
 
 
 def test_refining_the_right_probe_does_little_harm(bright):
-    found = [error(solve(bright, replace(SETTINGS, refine_probe=on)).obj, bright) for on in (False, True)]
+    settings = [replace(SETTINGS, refine_probe=on, iterations=45) for on in (False, True)]
+    found = [error(solve(bright, each, weight=1.0).obj, bright) for each in settings]
     assert found[1] < 1.2 * found[0]

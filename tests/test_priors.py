@@ -89,3 +89,53 @@ def test_mixed_is_the_weighted_sum():
     obj = field(9, 9)
     first, second = priors.WEIGHTS["mixed"]
     assert energy(obj, "mixed") == pytest.approx(first * energy(obj, "tv") + second * energy(obj, "hessian"))
+
+
+# The quadratic upper bound
+
+
+def quadratic(bound, obj):
+    """<O, A O>"""
+    return float(torch.vdot(obj.flatten(), bound(obj).flatten()).real)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scale", [1e-3, 0.03, 1.0])
+def test_the_bound_touches_the_prior_at_its_object_and_lies_above_it_elsewhere(name, scale):
+    here = field(9, 11, scale=scale)
+    bound = priors.bound(here, name, 0.02)
+    assert bound.energy == pytest.approx(energy(here, name), rel=1e-9)
+    assert torch.allclose(bound(here), priors.gradient(here, name, 0.02))
+    constant = bound.energy - quadratic(bound, here)
+    for seed in range(1, 6):
+        for other in (here + field(9, 11, seed=seed, scale=0.3 * scale), field(9, 11, seed=seed), 0 * here, -here):
+            assert quadratic(bound, other) + constant >= energy(other, name) - 1e-9
+    near = here + 1e-5 * field(9, 11, seed=7, scale=scale)
+    above = quadratic(bound, near) + constant - energy(near, name)
+    assert 0 <= above < 1e-6 * bound.energy, "it touches: the gap is of second order"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bound_is_self_adjoint_and_positive_semi_definite(name):
+    bound = priors.bound(field(6, 7), name, 0.02)
+    columns = []
+    for i in range(42):
+        unit = torch.zeros(42, dtype=torch.complex128)
+        unit[i] = 1
+        columns.append(bound(unit.reshape(6, 7)).flatten())
+    matrix = torch.stack(columns, 1)
+    assert torch.allclose(matrix, matrix.mH, atol=1e-12)
+    values = torch.linalg.eigvalsh(matrix)
+    assert float(values[0]) > -1e-12 * float(values[-1]), "semi-definite ..."
+    assert float(values[0]) < 1e-9 * float(values[-1]) < 1e-3 * float(values[3]), "... and 0 for a constant"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_diagonal_is_exact_inside_where_differences_weigh_evenly(name):
+    flat = torch.full((12, 12), 0.7 + 0.1j, dtype=torch.complex128)
+    bound = priors.bound(flat, name, 0.02)
+    for y, x in ((5, 5), (4, 7)):
+        unit = torch.zeros_like(flat)
+        unit[y, x] = 1
+        assert float(bound.diagonal[y, x]) == pytest.approx(quadratic(bound, unit), rel=1e-9)
+    assert bound.diagonal.shape == (12, 12) and bool((bound.diagonal > 0).all())

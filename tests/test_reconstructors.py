@@ -13,10 +13,11 @@ from ptychodose.errors import StudyError
 from ptychodose.formats.png import DPI
 from ptychodose.physics import noise
 from ptychodose.reconstruct import arms, reconstructors
-from ptychodose.reconstruct.reconstructors import Refinement
+from ptychodose.reconstruct.reconstructors import Reconstruction, Refinement
 from ptychodose.study import params
 from sandbox import fresh
 from scenes import scene
+from small_hybrid import save
 
 STUDY = params.load("params.yaml")
 
@@ -24,6 +25,14 @@ STUDY = params.load("params.yaml")
 @pytest.fixture(scope="module")
 def bright():
     return scene(1e4)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The study with a hybrid of a few random weights and little patience."""
+    bundle = str(save(tmp_path_factory.mktemp("hybrid")))
+    settings = replace(STUDY.reconstruct_map, iterations=10, weight_moves=1)
+    return replace(STUDY, reconstruct_map=settings, train_hybrid=replace(STUDY.train_hybrid, bundle=bundle))
 
 
 def back_projection(scan, params, rng):
@@ -60,19 +69,19 @@ def test_what_an_arm_cannot_honour_is_refused_never_ignored(bright, monkeypatch,
     monkeypatch.setattr(reconstructors, "REGISTRY", entries)
     for arm in entries:
         with pytest.raises(StudyError, match=rf"reconstructor {arm}: the scan has a {name}.*@honours\('{name}'\)"):
-            run(arm, s, {"toy": bright.obj})
+            run(arm, s, {"toy": Reconstruction(bright.obj)})
     honest = reconstructors.honours(name)(lambda scan, params, rng: scan.flat())
     monkeypatch.setattr(reconstructors, "REGISTRY", {"toy": honest})
-    assert run("toy", s).shape == bright.obj.shape
+    assert run("toy", s).obj.shape == bright.obj.shape
 
 
 @pytest.mark.parametrize("arm", ["map", "hybrid"])
-def test_nothing_in_a_masked_pixel_reaches_a_result(bright, arm):
-    quick = replace(STUDY, reconstruct_map=replace(STUDY.reconstruct_map, iterations=10, weight_moves=1))
+def test_nothing_in_a_masked_pixel_reaches_a_result(bright, quick, arm):
     masked = replace(bright, scan=replace(bright.scan, mask=BAD_PIXELS))
     spoilt = np.where(BAD_PIXELS, bright.scan.counts, 60000)
     found = [run(arm, s, params=quick) for s in (masked, replace(masked, scan=replace(masked.scan, counts=spoilt)))]
-    assert found[0].tobytes() == found[1].tobytes()
+    assert found[0].obj.tobytes() == found[1].obj.tobytes() and found[0].weight == found[1].weight
+    assert arm == "map" or found[0].error.tobytes() == found[1].error.tobytes()
 
 
 def test_a_registered_function_becomes_a_row_of_the_comparison(bright, monkeypatch):
@@ -114,48 +123,93 @@ def test_a_refinement_starts_from_the_object_found_before(bright, monkeypatch):
 
     def second(start, scan, params, rng):
         calls.append("second")
-        return 2 * start
+        return 2 * start.obj
 
     monkeypatch.setattr(reconstructors, "REGISTRY", {"first": first, "second": Refinement("first", second)})
     rows = arms.registered(bright.trial("dense"), STUDY, {})
     assert calls == ["first", "second"] and (rows["second"].obj == 0.5).all()
     calls.clear()
     made_by_a_stage = np.full(bright.obj.shape, 0.75, np.complex64)
-    rows = arms.registered(bright.trial("dense"), STUDY, {"first": made_by_a_stage})
+    rows = arms.registered(bright.trial("dense"), STUDY, {"first": Reconstruction(made_by_a_stage)})
     assert calls == ["second"] and (rows["first"].obj == 0.75).all() and (rows["second"].obj == 1.5).all()
     calls.clear()
-    assert (run("second", bright) == 0.5).all() and calls == ["first", "second"], "alone, it runs its start itself"
+    assert (run("second", bright).obj == 0.5).all() and calls == ["first", "second"], "alone, it runs its start itself"
 
 
 @pytest.mark.parametrize(
     "returned", [None, 1.0, np.ones((3, 3)), np.ones((1, 150, 122)), np.ones((122, 150)), [[1.0]]], ids=str
 )
 def test_what_is_no_object_of_the_shape_is_one_line(bright, monkeypatch, returned):
-    entries = {"bad": lambda *_: returned, "worse": Refinement("start", lambda *_: returned)}
+    entries = {"bad": lambda *_: returned, "worse": Refinement("start", lambda *_: returned),
+               "told": lambda *_: Reconstruction(returned)}  # fmt: skip
     monkeypatch.setattr(reconstructors, "REGISTRY", entries)
     for name in entries:
         with pytest.raises(StudyError, match=f"reconstructor {name}: returned") as caught:
-            run(name, bright, {"start": bright.obj})
+            run(name, bright, {"start": Reconstruction(bright.obj)})
         assert "\n" not in str(caught.value)
 
 
-def test_map_and_hybrid_are_objects_nearer_to_truth_than_the_flat_one(bright):
-    """Both through the registry alone, the hybrid from the object that MAP has found."""
-    region = (slice(32, 118), slice(32, 90))
-    found = {"map": run("map", bright)}
-    found["hybrid"] = run("hybrid", bright, found)
+def test_an_arm_may_tell_more_than_its_object_and_a_plain_array_is_one_without(bright, monkeypatch):
+    error = np.full(bright.obj.shape, 0.1 + 0.2j, np.complex64)
+    told = Reconstruction(bright.obj.astype(np.complex128), error, weight=0.4, blend=0.7)
+    entries = {"plain": lambda *_: bright.obj, "told": lambda *_: told}
+    monkeypatch.setattr(reconstructors, "REGISTRY", entries)
+    plain, found = run("plain", bright), run("told", bright)
+    assert found.obj.dtype == np.complex64 and found.error is error and (found.weight, found.blend) == (0.4, 0.7)
+    assert (plain.error, plain.weight, plain.blend, plain.start_error) == (None, None, None, None)
+    rows = arms.registered(bright.trial("dense"), STUDY, {})
+    assert rows["plain"].given() == {"view": "dense", "share": 1.0} and set(rows["plain"].arrays()) == {"obj"}
+    assert rows["told"].given() == {"view": "dense", "share": 1.0, "weight": 0.4, "blend": 0.7}
+    assert rows["told"].arrays()["error"] is error and set(rows["told"].arrays()) == {"obj", "error"}
+
+
+def test_a_refinement_gets_all_that_its_start_told_and_may_tell_its_start_s_error(bright, monkeypatch):
+    given, error = [], np.full(bright.obj.shape, 0.1 + 0.2j, np.complex64)
+
+    def improve(start, scan, params, rng):
+        given.append((start.weight, start.blend))
+        start.obj[:] = 0
+        return Reconstruction(scan.flat(), 2 * error, start_error=error)
+
+    first = Reconstruction(bright.obj.copy(), weight=0.4)
+    entries = {"first": lambda *_: first, "second": Refinement("first", improve), "third": lambda *_: bright.obj}
+    monkeypatch.setattr(reconstructors, "REGISTRY", entries)
+    rows = arms.registered(bright.trial("dense"), STUDY, {})
+    assert given == [(0.4, None)] and (rows["first"].obj == bright.obj).all(), "a copy is what it may change"
+    assert (rows["first"].error == error).all() and (rows["second"].error == 2 * error).all()
+    assert rows["third"].error is None
+    own = Reconstruction(bright.obj, 3 * error)
+    assert (arms.registered(bright.trial("dense"), STUDY, {"first": own})["first"].error == 3 * error).all()
+
+
+def test_the_hybrid_tells_its_blend_and_the_errors_of_both_and_map_its_weight(bright, quick):
+    """Its blend is chosen where MAP's weight is known; an object that came without one is moved all the way."""
+    made = run("map", bright, params=quick)
+    found = run("hybrid", bright, {"map": made}, params=quick)
+    assert made.weight > 0 and made.error is None and 0 <= found.blend < 1, "random steps are not followed"
+    for error in (found.error, found.start_error):
+        assert error.shape == bright.obj.shape and error.dtype == np.complex64 and (error.real > 0).all()
+    assert found.weight is None
+    alone = run("hybrid", bright, {"map": replace(made, weight=None)}, params=quick)
+    assert alone.blend == 1 and np.abs(alone.obj - made.obj).max() > np.abs(found.obj - made.obj).max()
+
+
+def test_map_and_hybrid_are_objects_nearer_to_truth_than_the_flat_one(bright, quick):
+    """Both through the registry alone, the hybrid, whatever its weights, from the object that MAP has found."""
+    region, patient = (slice(32, 118), slice(32, 90)), replace(quick, reconstruct_map=STUDY.reconstruct_map)
+    found = {"map": run("map", bright, params=patient)}
+    found["hybrid"] = run("hybrid", bright, found, params=patient)
     flat = np.abs(bright.obj[region] - bright.obj[region].mean()).mean()
-    for obj in found.values():
-        factor = np.vdot(obj[region], bright.obj[region])
-        assert np.abs(obj[region] * factor / abs(factor) - bright.obj[region]).mean() < 0.3 * flat
-    assert not np.array_equal(found["map"], found["hybrid"])
+    for made in found.values():
+        factor = np.vdot(made.obj[region], bright.obj[region])
+        assert np.abs(made.obj[region] * factor / abs(factor) - bright.obj[region]).mean() < 0.3 * flat
 
 
 def picture(obj, names):
     """Column titles of the comparison of arms `names`, and its width in px."""
     scores = {name: {"nrmse": 0.1, "phase_ssim": 0.5} for name in names}
     figure = figures.comparison(
-        obj, dict.fromkeys(names, obj), tuple(slice(0, n) for n in obj.shape), 1e-8, scores, 1e4
+        obj, dict.fromkeys(names, (obj, None)), tuple(slice(0, n) for n in obj.shape), 1e-8, scores, 1e4
     )
     titles = [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()]
     return titles, int(figure.get_size_inches()[0] * DPI)
@@ -193,6 +247,10 @@ def test_a_function_and_a_line_stand_in_every_result_of_the_study(tmp_path):
     assert set(compare["toy"]) == set(compare["map"]) == {"nrmse", "phase_ssim", "frc50"}
     assert compare["map"]["nrmse"] < compare["toy"]["nrmse"] == pytest.approx(compare["flat"]["nrmse"], rel=0.15)
     details = json.loads((made.folder / "metrics/details.json").read_text())["arms"]
+    assert all(
+        {"within_68", "within_95", "nrmse_foretold"} == set(details[arm]["error_bars"]) for arm in ("map", "hybrid")
+    )
+    assert "error_bars" not in details["toy"] and {"map_sparse", "hybrid_sparse", "map_thinned"} <= set(details)
     assert details["toy"]["view"] == "dense" and details["toy"]["deviance"] > details["map"]["deviance"]
     with open(made.folder / "metrics/frc.csv", newline="") as file:
         assert "toy" in next(csv.reader(file))

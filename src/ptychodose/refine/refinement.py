@@ -39,7 +39,8 @@ def refine(net: Hybrid, start: NDArray[np.complex64], scan: Scan, blend: float =
     before = torch.as_tensor(start[problem.window])
     found = before + blend * (net.refiner(problem, before)[-1] - before)
     errors = net.spread(before, found, known(problem, before))
-    whole = [start.copy(), *(np.full(scan.shape, errors.max(), np.complex64) for _ in range(2))]
+    largest = complex(errors.max(), errors.max())  # where no light falls, in either direction
+    whole = [start.copy(), *(np.full(scan.shape, largest, np.complex64) for _ in range(2))]
     made = [found, torch.complex(errors[2], errors[3]), torch.complex(errors[0], errors[1])]
     for image, canvas in zip(whole, made, strict=True):
         image[problem.window][problem.seen] = canvas.numpy()[problem.seen]
@@ -50,7 +51,7 @@ def refine(net: Hybrid, start: NDArray[np.complex64], scan: Scan, blend: float =
 def choose_blend(
     refiner: Refiner, start: NDArray[np.complex64], weight: float, scan: Scan, settings: MapSettings, rng: Generator
 ) -> float:
-    """The share of the learned move, 0 to 1, that best predicts photons held out by thinning.
+    """The share of the learned move, 0 to 1, that best predicts photons held out by thinning, 0 where none helps.
 
     `start` (H, W) is the MAP object of all photons at a prior's `weight`; a few iterations on the photons that are kept
     make it one of those.
@@ -59,7 +60,13 @@ def choose_blend(
     posterior = Posterior(kept, settings.prior, settings.smoothing, weight)
     before, _ = poisson_map.minimise(posterior, torch.as_tensor(start[kept.window]), AGAIN)
     move = refiner(kept, before)[-1] - before
-    return lowest([float(rest.losses(before + share * move).mean()) for share in (0.0, 0.5, 1.0)])
+
+    def loss(share: float) -> float:
+        return float(rest.losses(before + share * move).mean())
+
+    losses = [loss(share) for share in (0.0, 0.5, 1.0)]
+    share = lowest(losses)  # along a far too long move the loss is steeper than a parabola
+    return share if loss(share) < losses[0] else 0.0
 
 
 def lowest(losses: list[float]) -> float:

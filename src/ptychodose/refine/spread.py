@@ -17,7 +17,7 @@ from ptychodose.refine.hybrid import noise_sd
 from ptychodose.refine.unet import UNet
 
 POWER = 1.5  # of the errors in the loss: 2 lets a few large ones widen all intervals, 1 does not see the tails
-GAUSSIAN = 1.1060  # sd of a Gaussian over the scale that this loss finds for it: (E|z|^1.5)^(-1/1.5)
+GAUSSIAN = 1.1057  # sd of a Gaussian over the scale that this loss finds for it: (E|z|^1.5)^(-1/1.5)
 LIMITS = (-4.0, 4.0)  # of log(standard error / noise sd)
 
 
