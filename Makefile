@@ -54,7 +54,7 @@ sweep: repository setup  ## repeat the study over doses, overlaps and seeds (hou
 	OMP_NUM_THREADS=1 python src/sweep.py run
 	python src/sweep.py draw
 
-hybrid: setup  ## remake the committed bundle of the hybrid arm (half an hour of one core)
+hybrid: setup  ## remake the committed bundle of the hybrid arm (an hour of one core)
 	python src/train_hybrid.py
 
 bench: setup  ## CPU seconds of every arm on this machine -> metrics/bench.json (after `make repro`)
