@@ -83,19 +83,19 @@ def test_the_symmetry_asked_for_is_the_one_the_correction_acts_in(dim):
 
 
 def test_what_it_learns_is_in_units_of_the_noise(dim):
-    """Twice the gain, as a logarithm, doubles the correction; a tenth of the photons makes it sqrt(10) times as large
-    for the same image of the network."""
-    problem = Problem(corner(dim.scan))
+    """What the U-Net answers, times the noise, is the correction; twice the gain, which is a logarithm, doubles it."""
+    problem, answers = Problem(corner(dim.scan)), []
     net, flat = build().refiner, problem.flat()
-    plain = build(zeroed=True).refiner
+    net.correct.register_forward_hook(lambda module, given, answer: answers.append(answer[0]))
     with torch.no_grad():
-        base, small = plain(problem, flat, 0)[0], net(problem, flat, 0)[0]
+        moved, small = build(zeroed=True).refiner(problem, flat, 0)[0], net(problem, flat, 0)[0]
         net.gain += np.log(2)
         large = net(problem, flat, 0)[0]
-    assert torch.allclose(large - base, 2 * (small - base), atol=1e-5) and (small - base).abs().max() > 1e-3
-    sd = hybrid.noise_sd(problem)
+    correction = hybrid.noise_sd(problem) * torch.complex(answers[0][0], answers[0][1])
+    assert torch.allclose(small - moved, correction, atol=1e-5) and (small - moved).abs().max() > 1e-3
+    assert torch.allclose(large - moved, 2 * correction, atol=1e-5)
     fewer = SimpleNamespace(lit=problem.lit / 10, efficiency=problem.efficiency)
-    assert torch.allclose(hybrid.noise_sd(fewer), sd * 10**0.5)
+    assert torch.allclose(hybrid.noise_sd(fewer), hybrid.noise_sd(problem) * 10**0.5)
 
 
 # Training

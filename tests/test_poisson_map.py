@@ -197,7 +197,7 @@ def defocused(probe, share=0.3):
 WRONG = {"defocus": defocused, "aberration": smooth_phase}
 
 
-@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("kind", ["defocus", pytest.param("aberration", marks=pytest.mark.slow)])
 def test_refining_a_wrong_probe_finds_the_right_one(kind):
     s = scene(1e5)
     right = s.scan.probe
@@ -216,6 +216,7 @@ def test_refining_a_wrong_probe_finds_the_right_one(kind):
     assert np.linalg.norm(refined.probe) == pytest.approx(np.linalg.norm(wrong), rel=1e-3), "photons are the dose's"
 
 
+@pytest.mark.slow
 def test_refinement_wins_back_most_of_the_heldout_loss_of_a_wrong_probe(bright):
     wrong = smooth_phase(bright.scan.probe[0])[None].astype(np.complex64)
     cases = {"right": (bright.scan.probe, False), "wrong": (wrong, False), "refined": (wrong, True)}

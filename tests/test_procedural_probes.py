@@ -21,6 +21,19 @@ def test_every_probe_has_unit_energy_and_fits_its_window(size):
         assert max(energy[0].max(), energy[:, 0].max()) < 4e-3 * energy.max()
 
 
+@pytest.mark.parametrize(("width", "taken"), [(0.10, False), (0.13, True), (0.6, True), (0.64, False)])
+def test_too_narrow_and_too_wide_ones_are_drawn_again(monkeypatch, width, taken):
+    """A Gaussian beam holds 90 % of its light within `width`: its energy falls by 10 to the power (2 r / width)^2."""
+    square = ((np.indices((64, 64)) - 32) ** 2).sum(0) / 64**2
+    beams = [np.sqrt(10.0 ** -(4 * square / size**2)) for size in (width, 0.4)]
+    queue = [*beams]
+    for name in KINDS:
+        monkeypatch.setattr(procedural_probes, name, lambda size, rng: queue.pop(0))
+    found = procedural_probes.draw(64, noise.stream(1, "procedural"))
+    expected = beams[0 if taken else 1]
+    assert found == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
+
+
 def test_all_kinds_occur_narrow_and_wide_and_none_twice(monkeypatch):
     drawn, made, rng = [], [], noise.stream(1, "procedural")
     for name in KINDS:

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,6 +114,20 @@ def test_start_and_object_have_error_bars_of_their_own(dim, start):
     found, unmoved = (refinement.refine(build(), start, dim.scan, share) for share in (1.0, 0.0))
     assert not np.array_equal(found.error, found.start_error)
     assert not np.array_equal(found.error, unmoved.error), "they depend on the share that was taken"
+
+
+def test_the_four_planes_are_start_along_and_across_then_object(dim, start):
+    planes = torch.arange(1.0, 5)[:, None, None]
+    given = []
+
+    def spread(before, found, known):
+        given.append((before, found))
+        return planes.expand(4, *before.shape)
+
+    net = SimpleNamespace(refiner=lambda problem, before: [before + 1], spread=spread)
+    found, lit = refinement.refine(net, start, dim.scan, 0.5), scored_region([dim.scan.positions])
+    assert (found.start_error[lit] == 1 + 2j).all() and (found.error[lit] == 3 + 4j).all()
+    assert torch.allclose(given[0][1] - given[0][0], torch.full((), 0.5 + 0j)), "as far as the move was taken"
 
 
 def test_an_untrained_spread_states_the_noise():

@@ -129,8 +129,23 @@ def test_training_lowers_the_loss_on_the_example_it_sees_and_repeats(example, mo
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-# Coverage
+def test_the_weights_of_the_least_heldout_loss_are_kept(example, monkeypatch):
+    """Here all judgements after the first are called worse."""
+    monkeypatch.setattr(spread_training, "JUDGES", 1)
+    plain, kept = spread_training.fitting.Fit.judge, []
 
+    def judge(fit, loss, row):
+        plain(fit, loss if not kept else np.inf, row)
+        kept.append({key: value.clone() for key, value in fit.net.state_dict().items()})
+
+    monkeypatch.setattr(spread_training.fitting.Fit, "judge", judge)
+    settings = replace(STUDY.train_hybrid, spread_width=3, spread_updates=3)
+    net = spread_training.train(build().refiner, [example, example], settings, lambda text: None).state_dict()
+    assert len(kept) == 3 and all(torch.equal(net[key], kept[0][key]) for key in net)
+    assert any(not torch.equal(net[key], kept[2][key]) for key in net)
+
+
+# Coverage
 
 REGION = (slice(30, 130), slice(20, 140))
 
