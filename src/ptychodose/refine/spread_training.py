@@ -16,6 +16,7 @@ from ptychodose.refine.spread import Spread
 from ptychodose.study import progress
 from ptychodose.study.settings import Hybrid
 
+LESSONS = 300  # scans that teach
 LEARNING_RATE = 0.003  # peak, half a cosine to zero
 WARM_UP = 50  # updates of rising learning rate
 WHOLE = 0.5  # share of lessons on the whole learned move; the others on a random part of it, as held-out photons choose
@@ -50,8 +51,8 @@ def lesson(refiner: Refiner, example: Example) -> Lesson:
 
 
 def train(refiner: Refiner, examples: list[Example], settings: Hybrid, notice: Callable[[str], object]) -> Spread:
-    """The network of the least held-out loss; of `examples` the first JUDGES judge."""
-    lessons = []
+    """The network of the least held-out loss; of `examples` the first JUDGES judge, the next LESSONS teach."""
+    lessons, examples = [], examples[: JUDGES + LESSONS]
     with progress.bar(len(examples), "lessons", "scan") as bar:
         for example in examples:
             lessons.append(lesson(refiner, example))
