@@ -65,7 +65,7 @@ def test_the_thinned_row_is_solved_with_the_thinned_photons_and_probe(monkeypatc
     trial, given = scene(1e4).trial("dense", "sparse"), {}
     monkeypatch.setattr(arms, "network_of", lambda job, size: torch.nn.Identity())
     monkeypatch.setattr(arms, "stitched", lambda scan, groups, solver, name, block: given.setdefault(name, scan).flat())
-    rows = arms.networks(trial, params.load("params.yaml"), [{"arm": "dense"}])
+    rows = arms.networks(trial, params.load("params.yaml"), [{"arm": "dense", "dose": [300, 2e5]}])
     assert {name: (row.view, row.group_size) for name, row in rows.items()} == dict.fromkeys(
         ("dense", "dense_thinned"), ("dense", 4)
     )
@@ -74,6 +74,21 @@ def test_the_thinned_row_is_solved_with_the_thinned_photons_and_probe(monkeypatc
     full, few = given["dense"], given["dense_thinned"]
     assert few.counts.sum() == pytest.approx(share * full.counts.sum(), rel=0.02)
     assert few.incident == pytest.approx(share * full.incident, rel=1e-5) and few.dose == pytest.approx(1e4 * share)
+
+
+@pytest.mark.parametrize(
+    ("doses", "rows"),
+    [([300, 2e5], ["dense", "dense_thinned"]), ([9e3, 2e5], ["dense"]), ([300, 1.8e3], ["dense_thinned"]),
+     (1e4, ["dense"]), (300, [])],
+)  # fmt: skip
+def test_a_network_is_not_used_outside_the_doses_that_taught_it(monkeypatch, capsys, doses, rows):
+    """10,000 photons per pattern, and 1,705 when thinned."""
+    trial = scene(1e4).trial("dense", "sparse")
+    monkeypatch.setattr(arms, "network_of", lambda job, size: torch.nn.Identity())
+    monkeypatch.setattr(arms, "stitched", lambda scan, *_: scan.flat())
+    found = arms.networks(trial, params.load("params.yaml"), [{"arm": "dense", "dose": doses}])
+    said = capsys.readouterr().out
+    assert list(found) == rows and said.count("left out; its network was taught by") == 2 - len(rows)
 
 
 def of_stage(monkeypatch, views, solved):
