@@ -50,8 +50,13 @@ def run_benchmark(options: argparse.Namespace) -> int:
 
 def run_ladder(options: argparse.Namespace) -> int:
     """MAP and hybrid at every dose and seed of the ladder; rungs that are in the file already are not climbed again."""
-    from ptychodose.compare import ladder  # as above
+    import torch
 
+    from ptychodose.compare import ladder  # as above
+    from ptychodose.physics import portable
+
+    torch.set_num_threads(1)
+    portable.deterministic(True)
     study, rows = params.load(), []
     if options.resume and options.json.is_file():
         rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
