@@ -78,11 +78,12 @@ def test_an_interrupted_training_goes_on_bit_for_bit(bright, kind, life, capsys)
 def test_the_hybrid_goes_on_bit_for_bit(monkeypatch):
     monkeypatch.setattr(hybrid_training, "JUDGES", 1)
     settings = replace(TINY, updates=4, scenes=2)
-    whole, history = hybrid_training.train(settings, QUICK, lambda text: None)
+    whole, history, _ = hybrid_training.train(settings, QUICK, lambda text: None)
     with pytest.raises(Stop):
         hybrid_training.train(settings, QUICK, lambda text: None, Mortal("train_hybrid", "1" * 64, 0))
     said = []
-    again, repeated = hybrid_training.train(settings, QUICK, said.append, Checkpoint("train_hybrid", "1" * 64, 1e9))
+    kept = Checkpoint("train_hybrid", "1" * 64, 1e9)
+    again, repeated, _ = hybrid_training.train(settings, QUICK, said.append, kept)
     assert said[0] == "resumed after 3 updates" and repeated == history
     assert all(torch.equal(whole.state_dict()[name], value) for name, value in again.state_dict().items())
 

@@ -109,7 +109,7 @@ def test_examples_repeat_and_their_truth_fits_their_canvas(example):
     for one in (example, other):
         assert one.truth.shape == one.start.shape == one.problem.shape
         assert fewest / widest**2 <= one.photons <= most / hybrid_training.PITCH**2
-        assert one.photons == pytest.approx(one.problem.photons, rel=0.4) and one.problem._shifted is None
+        assert one.photons == pytest.approx(one.problem.photons, rel=0.4) and one.problem._kept is None
         lit = torch.clamp(one.problem.lit / one.problem.photons, max=1.0)
         flat = torch.full_like(one.start, one.problem.level)
         error = [float(relative_error(image, one.truth, lit)) for image in (one.truth, one.start, flat)]

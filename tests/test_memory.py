@@ -59,9 +59,9 @@ def test_four_times_the_patterns_on_the_same_object_take_no_more_memory():
 def test_probes_made_anew_for_every_block_give_the_same_bytes_as_kept_ones(monkeypatch):
     scan, settings = scene(1e4).scan, replace(SETTINGS, iterations=5)
     made = [poisson_map.solve(scan, settings, noise.stream(0, "solver"), 1.0).obj]
-    assert problem.Problem(scan)._shifted is not None
+    assert problem.Problem(scan)._kept is not None
     monkeypatch.setattr(problem, "KEPT", 0)
-    assert problem.Problem(scan)._shifted is None
+    assert problem.Problem(scan)._kept is None
     made.append(poisson_map.solve(scan, settings, noise.stream(0, "solver"), 1.0).obj)
     assert made[0].tobytes() == made[1].tobytes()
 
@@ -70,6 +70,6 @@ def test_a_problem_at_rest_keeps_no_probes_and_answers_alike():
     made = problem.Problem(scene(1e4).scan)
     before = made.gradient(made.flat())
     made.rest()
-    assert made._shifted is None and bool((made.gradient(made.flat()) == before).all())
+    assert made._kept is None and bool((made.gradient(made.flat()) == before).all())
     made.set_probe(made.probe)
-    assert made._shifted is not None
+    assert made._kept is not None

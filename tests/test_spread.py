@@ -95,7 +95,7 @@ def test_a_lesson_has_the_move_its_truth_and_its_errors(example):
     refiner = build().refiner
     lesson = spread_training.lesson(refiner, example)
     problem = example.problem
-    assert problem._shifted is None and torch.equal(lesson.truth, example.truth)
+    assert problem._kept is None and torch.equal(lesson.truth, example.truth)
     with torch.no_grad():
         problem.set_probe(problem.probe)
         last = refiner(problem, example.start)[-1]
