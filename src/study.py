@@ -35,6 +35,7 @@ def run_benchmark(options: argparse.Namespace) -> int:
     """Train and run every arm on a family of files; write the scores as JSON."""
     from ptychodose.compare import benchmark  # torch takes seconds to load, which no other verb should pay
 
+    _as_stages()
     result = benchmark.run(options.data, options.family, params.load())
     write_json(options.json, result)
     for dose, rows in result.items():
@@ -50,13 +51,9 @@ def run_benchmark(options: argparse.Namespace) -> int:
 
 def run_ladder(options: argparse.Namespace) -> int:
     """MAP and hybrid at every dose and seed of the ladder; rungs that are in the file already are not climbed again."""
-    import torch
-
     from ptychodose.compare import ladder  # as above
-    from ptychodose.physics import portable
 
-    torch.set_num_threads(1)
-    portable.deterministic(True)
+    _as_stages()
     study, rows = params.load(), []
     if options.resume and options.json.is_file():
         rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
@@ -70,6 +67,16 @@ def run_ladder(options: argparse.Namespace) -> int:
     print(ladder.table(rows))
     print(f"written: {options.json}")
     return 0
+
+
+def _as_stages() -> None:
+    """One thread and deterministic algorithms."""
+    import torch
+
+    from ptychodose.physics import portable
+
+    torch.set_num_threads(1)
+    portable.deterministic(True)
 
 
 def write_crate(options: argparse.Namespace) -> int:
