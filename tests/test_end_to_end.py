@@ -12,7 +12,7 @@ from damage import flip
 from sandbox import Study, clone, fresh
 
 ROWS = {"flat", "oracle", "baseline", "dense", "wide", "sparse", "own", "cnn", "dense_thinned"}
-ROWS |= {"map", "map_sparse", "map_thinned", "hybrid"}
+ROWS |= {f"{arm}{case}" for arm in ("map", "hybrid") for case in ("", "_sparse", "_thinned")}
 SPARE = ("baseline", "wide", "sparse", "own", "cnn")
 
 pytestmark = pytest.mark.slow
