@@ -53,9 +53,10 @@ def test_other_threads_give_close_weights(unpinned, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not WIDE, reason="this CPU has no AVX-512 to do without")
-def test_another_instruction_set_gives_other_but_close_weights(unpinned, tmp_path):
+def test_another_instruction_set_gives_close_weights(unpinned, tmp_path):
+    """Without the pins; the tiny study's happen to be equal since its network has no dilated layers."""
     row = determinism.measure(unpinned, tmp_path, _dense(NARROW))[1]
-    assert 0 < row["weights_differ_by"] < CLOSE
+    assert row["identical"] or row["weights_differ_by"] < CLOSE
 
 
 @pytest.mark.soak
