@@ -1,5 +1,7 @@
 """Restoring bundles: the right network comes back, anything else is one line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +108,12 @@ def of_stage(monkeypatch, views, solved):
 
 def solution(value, weight):
     return Reconstruction(np.full((150, 122), value, np.complex64), weight=weight)
+
+
+def test_an_arm_that_knows_its_own_error_keeps_it(monkeypatch):
+    known = replace(solution(2, 0.3), error=np.full((150, 122), 7 + 8j, np.complex64))
+    rows, _ = of_stage(monkeypatch, ("dense", "sparse"), {"map_sparse": known})
+    assert (rows["map_sparse"].error == 7 + 8j).all() and (rows["hybrid_sparse"].error != 7 + 8j).all()
 
 
 def test_map_and_hybrid_have_rows_on_the_sparse_view_and_on_its_photons(monkeypatch):
