@@ -61,9 +61,7 @@ def run_ladder(options: argparse.Namespace) -> int:
         if rung not in {(row["set"], row["dose"], row["seed"]) for row in rows}:
             rows += ladder.climb(study, *rung)
             write_json(options.json, {"machine": machine.describe(), "rows": rows})
-            print(
-                f"{rung[0]}, {rung[1]:g} photons, seed {rung[2]}: {rows[-1]['arm']} {rows[-1]['nrmse']:.4f}", flush=True
-            )
+            print(f"{rung[0]}, {rung[1]:g} photons per pattern, seed {rung[2]}: done", flush=True)
     print(ladder.table(rows))
     print(f"written: {options.json}")
     return 0
