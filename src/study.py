@@ -1,4 +1,4 @@
-"""Everything that is not a stage: python src/study.py {verify|answer|benchmark|ladder|crate}."""
+"""Everything that is not a stage: python src/study.py {verify|answer|benchmark|ladder|nuisance|crate}."""
 
 import argparse
 import json
@@ -67,6 +67,24 @@ def run_ladder(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_nuisance(options: argparse.Namespace) -> int:
+    """Faults of measured scans, one at a time: ignored, known and solved for; faults already in the file are kept."""
+    from ptychodose.compare import nuisances  # as above
+
+    _as_stages()
+    study, rows = params.load(), []
+    if options.resume and options.json.is_file():
+        rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
+    for fault in nuisances.FAULTS:
+        if fault not in {row["fault"] for row in rows}:
+            rows += nuisances.rows(study, fault)
+            write_json(options.json, {"machine": machine.describe(), "rows": rows})
+            print(f"{fault}: done", flush=True)
+    print(nuisances.table(rows))
+    print(f"written: {options.json}")
+    return 0
+
+
 def _as_stages() -> None:
     """One thread and deterministic algorithms."""
     import torch
@@ -107,6 +125,10 @@ def main() -> int:
     steps.add_argument("--json", type=_path, required=True, metavar="OUT", help="where the scores go")
     steps.add_argument("--resume", action="store_true", help="go on with the file that is there")
     steps.set_defaults(run=run_ladder)
+    faults = verbs.add_parser("nuisance", help="faults of measured scans: ignored, known, and solved for")
+    faults.add_argument("--json", type=_path, required=True, metavar="OUT", help="where the scores go")
+    faults.add_argument("--resume", action="store_true", help="go on with the file that is there")
+    faults.set_defaults(run=run_nuisance)
     made = verbs.add_parser("crate", help="describe files, stages, parameters and software as an RO-Crate")
     made.add_argument("--out", type=_path, default=ROOT / "crate", metavar="DIR", help="folder to write (crate/)")
     made.add_argument("--with-data", action="store_true", help="copy the files into it")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ptychodose.bounds import limits
+from ptychodose.experiment import flaws, joint, solve, unknowns
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
 from ptychodose.networks import features, fitting, losses, stitch, training, unrolled
@@ -38,6 +39,10 @@ TUNED = {
     align: {"MAX_SHIFT": 4, "MARGIN": 24, "GAIN": 1e-9, "FIRST_STEP": 0.1},
     metrics: {"CUT": 1e-6, "CONTRAST": 1e-5, "WINDOW": 7},
     frc: {"FIRST_RING": 2, "TAPER": 0.3},
+    flaws: {"SURE": 8.0, "ALONE": 2.0, "EXPECTED": 30.0},
+    unknowns: {"KNOTS": 4, "LOWEST": 10},
+    joint: {"SLACK": 1e-3},
+    solve: {"FIRST": 15, "PLACED": 25, "SETTLED": 45, "FAINT": 0.08, "LEAST": 0.01, "BLUR": 1.0},
     limits: {"LEAST": 8, "KNOWN": 0.01, "MOST": 3000, "DIM": 1e-3, "WHITE": 1e-8},
 }  # fmt: skip
 

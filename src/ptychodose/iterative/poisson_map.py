@@ -9,6 +9,7 @@ probe, so nothing is interpolated.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -53,7 +54,16 @@ class Choice:
     tried: list[tuple[float, float, int]]
 
 
-def minimise(posterior: Posterior, start: Tensor, iterations: int) -> tuple[Tensor, list[float]]:
+class OfProblem(descent.Objective, Protocol):
+    """An objective whose object is a problem's."""
+
+    @property
+    def problem(self) -> Problem:
+        """Its patterns and their canvas."""
+        ...
+
+
+def minimise(posterior: OfProblem, start: Tensor, iterations: int) -> tuple[Tensor, list[float]]:
     """The canvas (H, W) reached from `start`, converged or after `iterations`, and the posterior's value there and at
     every step on the way, which never rises; the start's comes first."""
     enough, reached, values = CONVERGED * float(posterior.problem.seen.sum()), start, []

@@ -38,9 +38,13 @@ class Posterior:
 
     def __call__(self, image: Tensor) -> tuple[float, Tensor]:
         """Value in nats and gradient (H, W) with respect to the conjugate."""
-        loss, slope = self.problem.loss_and_gradient(image)
+        (loss, slope), (energy, pull) = self.problem.loss_and_gradient(image), self.of_prior(image)
+        return loss + energy, slope + pull
+
+    def of_prior(self, image: Tensor) -> tuple[float, Tensor]:
+        """The prior's share of value and gradient."""
         bound = priors.bound(image, self.prior, self.smoothing)
-        return loss + self.strength * bound.energy, slope + self.strength * bound(image)
+        return self.strength * bound.energy, self.strength * bound(image)
 
     def preconditioner(self, image: Tensor) -> Callable[[Tensor], Tensor]:
         """About the inverse of the curvature at an `image` (H, W): (photons per pixel + strength A)^-1, A the prior's

@@ -39,7 +39,7 @@ class Problem:
         """Use another probe (M, N, N) complex64 from now on."""
         self.probe, self._kept = probe, None
         if len(self.counts) * probe.numel() <= KEPT:
-            self._kept = [self._part(block) for block in self._blocks()]
+            self._kept = [self.part(block) for block in self.blocks()]
         self.lit = torch.zeros(self.shape)
         for p in self.parts():
             self.lit += forward.illumination(p.corners, p.probes, self.shape)[0]
@@ -49,13 +49,17 @@ class Problem:
         """Forget the shifted probes: less memory until `set_probe`, more time for every look in between."""
         self._kept = None
 
-    def _blocks(self) -> list[slice]:
+    def blocks(self) -> list[slice]:
+        """The patterns in order, block by block."""
         return [slice(i, i + BLOCK) for i in range(0, len(self.counts), BLOCK)]
 
-    def _part(self, block: slice) -> Patterns:
+    def part(self, block: slice, probes: Tensor | None = None) -> Patterns:
+        """The patterns of a block, under other shifted probes (1, block, M, N, N) where given."""
+        if probes is None:
+            probes = forward.shift_probe(self.probe, self.offsets[:, block])
         return Patterns(
             corners=self.corners[:, block],
-            probes=forward.shift_probe(self.probe, self.offsets[:, block]),  # (1, block, M, N, N)
+            probes=probes,
             counts=torch.as_tensor(self.counts[block].astype(np.float32))[None],
             background=self.background,
             mask=self.mask,
@@ -66,8 +70,8 @@ class Problem:
 
     def parts(self) -> Iterator[Patterns]:
         """Blocks of patterns."""
-        for i, block in enumerate(self._blocks()):
-            yield self._part(block) if self._kept is None else self._kept[i]
+        for i, block in enumerate(self.blocks()):
+            yield self.part(block) if self._kept is None else self._kept[i]
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -112,7 +116,7 @@ class Problem:
     def probe_gradient(self, obj: Tensor) -> Tensor:
         """Likelihood gradient (M, N, N) with respect to conj(probe), sub-pixel shifts undone pattern by pattern."""
         total = torch.zeros_like(self.probe)
-        for block, p in zip(self._blocks(), self.parts(), strict=True):
+        for block, p in zip(self.blocks(), self.parts(), strict=True):
             patches = forward.extract(obj[None], p.corners, self.probe.shape[-1])[:, :, None]  # (1, block, 1, N, N)
             back = patches.conj() * forward.residual_waves(obj[None], p)  # (1, block, M, N, N)
             total += forward.shift_probe(back, -self.offsets[:, block])[0].sum(0)  # the adjoint of the shift

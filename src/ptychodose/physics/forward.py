@@ -228,11 +228,11 @@ def gradient(canvas: Tensor, patterns: Patterns) -> Tensor:
     (Thibault & Guizar-Sicairos, New J. Phys. 14, 063004 (2012), with a floor e, modes and background). It is linear
     in the data ratio and needs no autograd graph.
     """
-    return _gathered(residual_waves(canvas, patterns), patterns)
+    return gathered(residual_waves(canvas, patterns), patterns)
 
 
 @torch.no_grad()
-def _gathered(residual: Tensor, patterns: Patterns) -> Tensor:
+def gathered(residual: Tensor, patterns: Patterns) -> Tensor:
     """sum_j S_j^T sum_m conj(P_jm) residual_jm: (B, H, W); the residual (B, C, M, N, N) is used up."""
     back = over_modes(residual.mul_(patterns.conjugates))
     return scatter_add(back, patterns.corners, patterns.shape, patterns.index)
@@ -240,11 +240,21 @@ def _gathered(residual: Tensor, patterns: Patterns) -> Tensor:
 
 def loss_and_gradient(canvas: Tensor, patterns: Patterns) -> tuple[Tensor, Tensor]:
     """Sum of `poisson_nll` over the good pixels of every canvas (B,) float64, and `gradient`, in one pass."""
+    loss, residual, _ = loss_and_residual(canvas, patterns)
+    return loss, gathered(residual, patterns)
+
+
+@torch.no_grad()
+def loss_and_residual(canvas: Tensor, patterns: Patterns) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum of `poisson_nll` over the good pixels of every canvas (B,) float64, `residual_waves` (B, C, M, N, N), and the
+    loss's slope along a background, 1 - (k + e) / (lam + e) (B, C, N, N), 0 where masked."""
     residual, rate, told = _residual(canvas, patterns)
     each = torch.log(told).sub_(1).mul_(told).add_(1).mul_(rate)  # lam - k + k log(k / lam), k = told * lam
+    slope = told.neg_().add_(1)
     if patterns.mask is not None:
         each *= patterns.mask
-    return each.sum((-3, -2, -1), dtype=torch.float64), _gathered(residual, patterns)
+        slope *= patterns.mask
+    return each.sum((-3, -2, -1), dtype=torch.float64), residual, slope
 
 
 def illumination(corners: Tensor, probes: Tensor, shape: tuple[int, int]) -> Tensor:

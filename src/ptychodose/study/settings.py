@@ -110,6 +110,20 @@ class Hybrid:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Solve:
+    """What of a scan is not known and solved for before any arm sees it: the probe, as so many modes (0 = known);
+    positions, recorded to so many px rms (0 = exactly); a smooth background; dead and hot pixels."""
+
+    probe: int = limit(0, 20)
+    positions: float = limit(0, 100)
+    background: bool
+    mask: bool
+
+
+MEASURED = Solve(probe=3, positions=2.0, background=True, mask=True)  # what every measured scan may have
+
+
+@dataclass(frozen=True, kw_only=True)
 class MapSettings:
     """Poisson maximum a posteriori: prior, choice of its weight by held-out photons, probe."""
 

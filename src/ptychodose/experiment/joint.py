@@ -1,0 +1,144 @@
+"""The posterior of object, probe, positions and background together, for the descent that solves for all at once.
+
+A separate step for each would have to wait for the others; L-BFGS over the joint vector learns how they trade. What is
+not solved for keeps its value: its gradient is zero.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ptychodose.experiment.unknowns import Unknowns, knots
+from ptychodose.iterative import descent
+from ptychodose.iterative.posterior import Posterior
+from ptychodose.iterative.problem import Problem
+from ptychodose.physics import forward
+from ptychodose.physics.forward import FLOOR
+from ptychodose.study.settings import Solve
+
+SLACK = (
+    1e-3  # photons of a probe's far field that are allowed where no light was seen; and least curvature, per pattern
+)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Minus the log posterior of the vector of `Unknowns`, and a preconditioner for each of its parts.
+
+    problem: the patterns, on windows that stay where they are; posterior: of the object alone; given (n,) complex64:
+    recorded places; free: what is solved for, its `positions` being their present accuracy, px rms; seen (N, N): mean
+    counts per pattern of the probe's light, smoothed, corner layout; start: whose shapes the vector has.
+    """
+
+    problem: Problem
+    posterior: Posterior
+    given: Tensor
+    free: Solve
+    seen: Tensor
+    start: Unknowns
+
+    def __call__(self, image: Tensor) -> tuple[float, Tensor]:
+        """Value in nats at a vector (d,), and gradient (d,) with respect to its conjugate."""
+        at, size = self.start.of(image), self.seen.shape[-1]
+        share = self.amplitude / float(at.probe.norm())
+        probe = at.probe * share
+        spectrum, background = forward.propagate(probe), self.problem.background + at.background()
+        loss, obj = self.posterior.of_prior(at.obj)
+        pull = self.tint * spectrum  # the gradient of sum tint |spectrum|^2
+        loss += descent.dot(spectrum, pull)
+        places, dark = torch.zeros_like(at.places), torch.zeros_like(self.seen)
+        for block in self.problem.blocks():
+            ramp = ramps(at.places[block], size)
+            turned = ramp * spectrum  # (block, M, N, N)
+            part = replace(self.problem.part(block, forward.back_propagate(turned)[None]), background=background)
+            more, residual, slope = forward.loss_and_residual(at.obj[None], part)
+            loss += float(more)
+            dark += slope[0].sum(0)
+            if self.free.probe or self.free.positions:
+                patches = forward.extract(at.obj[None], part.corners, size)[:, :, None]  # (1, block, 1, N, N)
+                told = forward.propagate(patches.conj() * residual)[0]  # with respect to conj(turned)
+                pull = pull + (ramp.conj() * told).sum(0)
+                places[block] = moving(told, turned)
+            obj = obj + forward.gathered(residual, part)[0]
+        if self.free.positions:
+            away = (at.places - self.given) / self.free.positions
+            loss += 0.5 * descent.dot(away, away)
+            places = places + 0.5 * away / self.free.positions
+        self._dark[:] = [knots(size).T @ dark @ knots(size)]
+        return loss, self._gradient(at, Unknowns(obj, share * forward.back_propagate(pull), places, self._dark[0]))
+
+    def _gradient(self, at: Unknowns, slopes: Unknowns) -> Tensor:
+        """The slopes of what is free: of the probe without its energy, of the background's root."""
+        radial = at.probe / at.probe.norm()
+        probe = slopes.probe - radial * descent.dot(radial, slopes.probe)
+        return replace(
+            slopes,
+            probe=probe if self.free.probe else torch.zeros_like(probe),
+            places=slopes.places if self.free.positions else torch.zeros_like(slopes.places),
+            root=at.root * slopes.root if self.free.background else torch.zeros_like(slopes.root),
+        ).vector()
+
+    def preconditioner(self, image: Tensor) -> Callable[[Tensor], Tensor]:
+        """About the inverse of the curvature, block by block: of the object as in `Posterior`; of the probe, how much
+        light meets the object, and its prior; of positions, `stiffness` and theirs; of the background, the counts."""
+        at, solve = self.start.of(image), self.posterior.preconditioner(self.start.of(image).obj)
+        patterns, size = len(self.problem.counts), self.seen.shape[-1]
+        of_probe = 1 / (patterns * self.problem.level**2 + self.tint)
+        of_place = 2 / (self.stiffness + (self.free.positions or 1.0) ** -2)
+        good = torch.ones_like(self.seen) if self.problem.mask is None else self.problem.mask
+        told = knots(size).T @ (good / (self.seen + at.background() + FLOOR)) @ knots(size)
+        of_root = 1 / (2 * patterns * at.root**2 * told + self._dark[0].clamp(min=0) + SLACK * patterns)
+
+        def apply(slope: Tensor) -> Tensor:
+            way = self.start.of(slope)
+            probe = forward.back_propagate(of_probe * forward.propagate(way.probe))
+            return Unknowns(solve(way.obj), probe, of_place * way.places, of_root * way.root).vector()
+
+        return apply
+
+    @cached_property
+    def amplitude(self) -> float:
+        """Root of the photons incident per pattern, which stay."""
+        return float(self.problem.probe.norm())
+
+    @cached_property
+    def tint(self) -> Tensor:
+        """Precision (M, N, N) of the probe's spectrum: that of light of a mode's share of the photons spread as the
+        mean pattern is. It keeps noise out of the probe where no light arrives."""
+        shares = forward.measure(self.start.probe).sum((1, 2), keepdim=True)
+        return 1 / (shares / shares.sum() * self.seen / self.problem.level**2 + SLACK) * float(bool(self.free.probe))
+
+    @cached_property
+    def stiffness(self) -> float:
+        """Fisher information of one coordinate of one position, px^-2: 2 sum (2 pi f)^2 |spectrum|^2 |flat object|^2,
+        as if the phases of wave and change were independent."""
+        frequency = torch.fft.fftfreq(self.seen.shape[-1]).square()
+        power = forward.measure(forward.propagate(self.problem.probe)).sum(0)
+        per_axis = (power * (frequency[:, None] + frequency)).sum() / 2
+        return float(2 * (2 * math.pi * self.problem.level) ** 2 * per_axis)
+
+    @cached_property
+    def _dark(self) -> list[Tensor]:
+        """The slope along the knots' counts (K, K) at the last look: a root near zero is curved by nothing else."""
+        return [torch.zeros_like(self.start.root)]
+
+
+def ramps(places: Tensor, size: int) -> Tensor:
+    """Phase ramps (n, 1, N, N) that move a spectrum to places (n,) complex, y + i x px (see forward.shift_probe)."""
+    frequency = -2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64)
+    y, x = (along[:, None].double() * frequency for along in (places.real, places.imag))
+    column, row = (torch.polar(torch.ones_like(angle), angle).to(places.dtype) for angle in (y, x))
+    return column[:, None, :, None] * row[:, None, None, :]
+
+
+def moving(told: Tensor, turned: Tensor) -> Tensor:
+    """Gradient (n,) along places, half of d/dy + i d/dx, from that with respect to conj(turned), the shifted spectra,
+    both (n, M, N, N): a move changes a spectrum by -2 pi i f times itself."""
+    size = told.shape[-1]
+    change = 2 * math.pi * (told.conj() * turned).imag.sum(1)  # (n, N, N): Re(conj(told) (-2 pi i) turned)
+    frequency = torch.fft.fftfreq(size)
+    return torch.complex((change.sum(2) * frequency).sum(1), (change.sum(1) * frequency).sum(1))

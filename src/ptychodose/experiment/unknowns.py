@@ -1,0 +1,70 @@
+"""All that is solved for, as one vector: object, probe modes, positions, background."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+KNOTS = 4  # a side: the background is bilinear between so many values, what scatters being smooth
+LOWEST = 10  # per cent of a cell's pixels that see hardly any signal: where a background is read off at first
+
+
+@dataclass(frozen=True)
+class Unknowns:
+    """obj (H, W) complex64 on the canvas; probe (M, N, N) complex64, of any energy, which the scan's photons set;
+    places (n,) complex64, patch centres y + i x px from their windows' centres; root (K, K) float32, the root of the
+    background's counts at its knots, which keeps these from below zero."""
+
+    obj: Tensor
+    probe: Tensor
+    places: Tensor
+    root: Tensor
+
+    def vector(self) -> Tensor:
+        """All of it in one (d,) complex64."""
+        parts = (self.obj, self.probe, self.places, self.root.to(torch.complex64))
+        return torch.cat([part.flatten() for part in parts])
+
+    def of(self, vector: Tensor) -> "Unknowns":
+        """What a vector (d,) of this shape holds."""
+        shapes = [part.shape for part in (self.obj, self.probe, self.places, self.root)]
+        parts = torch.split(vector, [shape.numel() for shape in shapes])
+        obj, probe, places, root = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+        return Unknowns(obj, probe, places, root.real)
+
+    def background(self) -> Tensor:
+        """Expected counts (N, N) per pixel and pattern, corner layout."""
+        inside = knots(self.probe.shape[-1])
+        return inside @ self.root.square() @ inside.T
+
+
+def knots(size: int) -> Tensor:
+    """Linear interpolation from K knots to N = `size` pixels in the corner layout, constant beyond the outer knots:
+    (N, K) float32."""
+    at = np.clip((np.arange(size) + 0.5) / size * KNOTS - 0.5, 0, KNOTS - 1)
+    weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(KNOTS)))
+    return torch.as_tensor(np.fft.ifftshift(weights, 0).astype(np.float32))
+
+
+def darkest(mean: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Counts (K, K) of the darkest pixels around every knot: a background's first guess.
+
+    mean (N, N) counts per pattern, averaged over 3 x 3 good pixels before the lowest tenth of each cell is read off;
+    cells full of signal are given what half of all have.
+    """
+    size = len(mean)
+    smooth = filled(mean, mask, 3)
+    edges = np.linspace(0, size, KNOTS + 1).astype(int)
+    rows = [smooth[a:b] for a, b in itertools.pairwise(edges)]
+    cells = [[np.percentile(row[:, a:b], LOWEST) for a, b in itertools.pairwise(edges)] for row in rows]
+    return np.minimum(cells, np.median(cells))
+
+
+def filled(image: NDArray[np.float64], mask: NDArray[np.bool_], width: int) -> NDArray[np.float64]:
+    """Mean of the good pixels in `width` x `width` (N, N); 0 where there are none."""
+    share = ndimage.uniform_filter(mask.astype(float), width, mode="nearest")
+    return ndimage.uniform_filter(image * mask, width, mode="nearest") / np.maximum(share, 1 / width**2 / 2)
