@@ -125,7 +125,7 @@ def test_orthogonal_modes_give_the_same_counts():
 
 
 def test_modes_of_noise_alone_are_left_out_and_their_photons_kept():
-    probe = np.sqrt(np.array([0.9, 0.095, 0.005]))[:, None, None] * np.eye(4, dtype=np.complex64)[:3, :, None] / 2
+    probe = np.sqrt(np.array([0.9, 0.085, 0.015]))[:, None, None] * np.eye(4, dtype=np.complex64)[:3, :, None] / 2
     made = solve.kept(probe.astype(np.complex64).repeat(4, 2))
     assert len(made) == 2 and (np.abs(made) ** 2).sum() == pytest.approx((np.abs(probe.repeat(4, 2)) ** 2).sum())
 

@@ -61,8 +61,9 @@ class Joint:
             if self.free.probe or self.free.positions:
                 patches = forward.extract(at.obj[None], part.corners, size)[:, :, None]  # (1, block, 1, N, N)
                 told = forward.propagate(patches.conj() * residual)[0]  # with respect to conj(turned)
-                pull = pull + (ramp.conj() * told).sum(0)
-                places[block] = moving(told, turned)
+                told = told.mul_(ramp.conj())  # and now to conj(spectrum)
+                pull = pull + told.sum(0)
+                places[block] = moving(told, spectrum)
             obj = obj + forward.gathered(residual, part)[0]
         if self.free.positions:
             away = (at.places - self.given) / self.free.positions
@@ -135,10 +136,10 @@ def ramps(places: Tensor, size: int) -> Tensor:
     return column[:, None, :, None] * row[:, None, None, :]
 
 
-def moving(told: Tensor, turned: Tensor) -> Tensor:
-    """Gradient (n,) along places, half of d/dy + i d/dx, from that with respect to conj(turned), the shifted spectra,
-    both (n, M, N, N): a move changes a spectrum by -2 pi i f times itself."""
-    size = told.shape[-1]
-    change = 2 * math.pi * (told.conj() * turned).imag.sum(1)  # (n, N, N): Re(conj(told) (-2 pi i) turned)
-    frequency = torch.fft.fftfreq(size)
-    return torch.complex((change.sum(2) * frequency).sum(1), (change.sum(1) * frequency).sum(1))
+def moving(told: Tensor, spectrum: Tensor) -> Tensor:
+    """Gradient (n,) along places, half of d/dy + i d/dx, from that with respect to the conjugate spectrum of every
+    pattern (n, M, N, N): a move changes the spectrum (M, N, N) by -2 pi i f times itself."""
+    frequency = 2 * math.pi * torch.fft.fftfreq(spectrum.shape[-1])
+    ways = torch.stack([spectrum * frequency[:, None], spectrum * frequency]).flatten(1)  # (2, M * N * N)
+    change = -(told.flatten(1) @ ways.mH).imag  # (n, 2): Re(conj(told) (-i) way)
+    return torch.complex(change[:, 0], change[:, 1])

@@ -23,9 +23,9 @@ from ptychodose.physics import forward
 from ptychodose.scans.scan import Scan
 from ptychodose.study.settings import MapSettings, Solve
 
-FIRST, PLACED, SETTLED = 15, 25, 45  # iterations at most of the three stages: more change the object by less than 2 %
-FAINT = 0.08  # of the photons, what each further mode starts with: from 2 % it takes twice the iterations
-LEAST = 0.01  # of the photons: a further mode that ends with less is left out, being what noise alone makes
+FIRST, PLACED, SETTLED = 15, 40, 40  # iterations at most of the three stages: more change the object by less than 2 %
+FAINT = 0.2  # of the first mode's photons, what each further one starts with: from 2 % it takes twice the iterations
+LEAST = 0.02  # of the photons: a further mode that ends with less is left out, being what noise alone makes
 BLUR = 1.0  # px, of the mean pattern where it bounds the probe's spectrum
 
 
@@ -108,8 +108,9 @@ def _joint(state: _State, free: Solve, settings: MapSettings) -> Joint:
 
 
 def filled_light(scan: Scan) -> Tensor:
-    """Mean counts (N, N) of the probe's light, blurred, bad pixels by their neighbours; corner layout."""
-    left = (scan.mean_pattern - scan.background) * scan.mask
+    """Mean counts (N, N) that are surely the probe's light: less the background and one standard deviation of its mean,
+    blurred, bad pixels by their neighbours; corner layout."""
+    left = (scan.mean_pattern - scan.background - np.sqrt(scan.background / len(scan))) * scan.mask
     share = ndimage.gaussian_filter(scan.mask.astype(float), BLUR, mode="nearest")
     light = ndimage.gaussian_filter(left, BLUR, mode="nearest") / np.maximum(share, 0.05)
     return torch.as_tensor(np.fft.ifftshift(np.maximum(light, 0)).astype(np.float32))
