@@ -25,14 +25,14 @@ class UNet(nn.Module):
         """(B, F, H, W) -> (B, outputs, H, W); sides are padded to multiples of 4 by reflection."""
         height, width = features.shape[-2:]
         x = nn.functional.pad(features, (0, -width % 4, 0, -height % 4), mode="reflect")
-        x = nn.functional.relu(self.enter(x.contiguous(memory_format=torch.channels_last)))
+        x = nn.functional.gelu(self.enter(x.contiguous(memory_format=torch.channels_last)))
         kept = []
         for layer in self.down:
             kept.append(x)
-            x = nn.functional.relu(layer(nn.functional.avg_pool2d(x, 2)))
-        x = x + nn.functional.relu(self.bottom(x))
+            x = nn.functional.gelu(layer(nn.functional.avg_pool2d(x, 2)))
+        x = x + nn.functional.gelu(self.bottom(x))
         for layer, skip in zip(self.up, reversed(kept), strict=True):
             x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = nn.functional.relu(layer(torch.cat([x, skip], 1)))
-        x = x + nn.functional.relu(self.smooth(x))
+            x = nn.functional.gelu(layer(torch.cat([x, skip], 1)))
+        x = x + nn.functional.gelu(self.smooth(x))
         return self.leave(x)[..., :height, :width]
