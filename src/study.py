@@ -1,4 +1,4 @@
-"""Everything that is not a stage: python src/study.py {verify|answer|benchmark|ladder|nuisance|crate}."""
+"""Everything that is not a stage: python src/study.py {verify|answer|import|reconstruct|benchmark|ladder|…} --help."""
 
 import argparse
 import json
@@ -129,6 +129,10 @@ def main() -> int:
     faults.add_argument("--json", type=_path, required=True, metavar="OUT", help="where the scores go")
     faults.add_argument("--resume", action="store_true", help="go on with the file that is there")
     faults.set_defaults(run=run_nuisance)
+    if {"import", "reconstruct", "--help", "-h"} & set(sys.argv[1:2] or ["--help"]):
+        from ptychodose.measured import commands  # as above: torch
+
+        commands.add_options(verbs, _path)
     made = verbs.add_parser("crate", help="describe files, stages, parameters and software as an RO-Crate")
     made.add_argument("--out", type=_path, default=ROOT / "crate", metavar="DIR", help="folder to write (crate/)")
     made.add_argument("--with-data", action="store_true", help="copy the files into it")

@@ -11,6 +11,8 @@ import samples
 from ptychodose.errors import StudyError
 from ptychodose.scans import cxi
 
+DATA, TRANSLATION = "entry_1/instrument_1/detector_1/data", "entry_1/sample_1/geometry_1/translation"
+
 
 def header(number=5, size=64, modes=1):
     rng = np.random.Generator(np.random.Philox(0))
@@ -67,8 +69,42 @@ def test_a_file_of_the_first_schema_had_no_background(path):
     with h5py.File(path, "r+") as file:
         del file["ptychodose/background"]
         file["ptychodose"].attrs["schema"] = 1
+        file[TRANSLATION][...] *= -1
     with cxi.dataset(path) as read:
         assert not read.background.any() and read.signal == pytest.approx((counts() * clean.mask).sum() / 5)
+        assert read.positions == pytest.approx(clean.positions)
+
+
+def test_a_file_of_the_second_schema_moved_the_other_way(path):
+    with h5py.File(path, "r+") as file:
+        file["ptychodose"].attrs["schema"] = 2
+        file[TRANSLATION][...] *= -1
+    with cxi.dataset(path) as read:
+        assert read.positions == pytest.approx(header().positions)
+
+
+def test_a_measured_scan_has_no_lattice_and_a_simulated_one_must_say_its_own(tmp_path, path):
+    measured = tmp_path / "measured.cxi"
+    cxi.write(measured, dataclasses.replace(header(), nodes=None), iter([counts()]))
+    with cxi.dataset(measured) as read:
+        assert read.nodes is None and read.positions == pytest.approx(header().positions)
+    for schema, name in ((2, "nodes"), (3, "pitch")):
+        with h5py.File(path, "r+") as file:
+            file["ptychodose"].attrs["schema"] = schema
+            if name == "nodes":
+                kept = file["ptychodose/nodes"][()]
+                del file["ptychodose/nodes"]
+            else:
+                file["ptychodose/nodes"] = kept
+                del file["ptychodose"].attrs["pitch"]
+        with pytest.raises(StudyError, match=name), cxi.dataset(path):
+            pass
+
+
+def test_whoever_asks_says_what_to_do_about_a_bad_file(path):
+    path.write_bytes(b"")
+    with pytest.raises(StudyError, match="call the beamline"), cxi.dataset(path, "call the beamline"):
+        pass
 
 
 def test_equal_content_gives_equal_bytes(path, tmp_path):
@@ -80,14 +116,14 @@ def test_equal_content_gives_equal_bytes(path, tmp_path):
         assert other.read_bytes() == path.read_bytes()
 
 
-def test_standard_entries_in_si_units_with_sample_translation(path):
+def test_standard_entries_in_si_units_with_the_probe_s_translation(path):
     with h5py.File(path) as file:
         assert file["cxi_version"][()] == 160
         assert file["entry_1/data_1/data"].shape == (5, 64, 64)
         x, y, z = file["entry_1/data_1/translation"][()].T
         pixel = header().pixel_m
-        assert -y / pixel == pytest.approx(header().positions[:, 0]) and not z.any()
-        assert -x / pixel == pytest.approx(header().positions[:, 1])
+        assert y / pixel == pytest.approx(header().positions[:, 0]) and not z.any()
+        assert x / pixel == pytest.approx(header().positions[:, 1])
         assert file["entry_1/instrument_1/source_1/energy"][()] == pytest.approx(8800 * 1.602176634e-19)
 
 
@@ -113,9 +149,6 @@ def values(name, make):
     return change
 
 
-DATA, TRANSLATION = "entry_1/instrument_1/detector_1/data", "entry_1/sample_1/geometry_1/translation"
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -123,7 +156,7 @@ DATA, TRANSLATION = "entry_1/instrument_1/detector_1/data", "entry_1/sample_1/ge
         entry(TRANSLATION),
         entry("entry_1/instrument_1/source_1/illumination"),
         entry("ptychodose"),
-        attribute("schema", 3),
+        attribute("schema", 4),
         entry("ptychodose/background"),
         values("ptychodose/background", lambda b: b - 1),
         values("ptychodose/background", lambda b: b * np.nan),

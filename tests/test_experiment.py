@@ -153,6 +153,7 @@ def test_an_excess_beyond_the_model_is_found_whatever_the_model_misses():
     for misfit in (0.0, 60.0):
         total = rng.poisson(rate) + misfit * rng.standard_normal((64, 64))
         total[10, 11] += 20 * (20 + misfit)
+        total[40:43, 20:22] += 20 * (20 + misfit)  # a speckle that the model misses
         found = flaws.excessive(total, rate, np.ones((64, 64), bool))
         assert np.argwhere(found).tolist() == [[10, 11]], misfit
 

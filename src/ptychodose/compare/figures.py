@@ -56,7 +56,7 @@ def comparison(
     for axes, name in zip(grid[0][1:], arms, strict=True):
         row = scores[name]
         axes.set_title(f"{name}\nNRMSE {row['nrmse']:.3f}, phase SSIM {ssim_text(row['phase_ssim'], 2)}", fontsize=10)
-    _scale_bar(grid[0][0], target.shape, pixel_m)
+    scale_bar(grid[0][0], target.shape, pixel_m)
     figure.suptitle(f"held-out region (simulated, known probe), {dose:g} photons per pattern", fontsize=11)
     return figure
 
@@ -122,7 +122,7 @@ def _span(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-3))
 
 
-def _scale_bar(axes: Axes, shape: tuple[int, ...], pixel_m: float) -> None:
+def scale_bar(axes: Axes, shape: tuple[int, ...], pixel_m: float) -> None:
     """A bar of a round length, about a quarter of the width."""
     room = shape[1] * pixel_m * 1e6 / 4
     power = 10 ** np.floor(np.log10(room))

@@ -33,8 +33,10 @@ def excessive(total: NDArray[np.float64], rate: NDArray[np.float64], mask: NDArr
     """Pixels (N, N) that counted more than any expected `rate` (N, N) of the whole scan explains.
 
     A model that is not perfect yet scatters more than Poisson: deviations count in units of the median one of all good
-    pixels (the median absolute deviation, 1.4826 of which are a standard deviation of a normal law).
+    pixels (the median absolute deviation, 1.4826 of which are a standard deviation of a normal law), and what it misses
+    spreads over a speckle, so that a pixel must stand out from the eight around it, too.
     """
-    excess = (total - rate) / np.sqrt(rate + 1)
+    excess = np.where(mask, (total - rate) / np.sqrt(rate + 1), 0)
     spread = 1.4826 * np.median(np.abs(excess[mask] - np.median(excess[mask])))
-    return np.asarray(mask & (excess > SURE * max(1.0, float(spread))))
+    around = ndimage.maximum_filter(np.abs(excess), footprint=_RING, mode="nearest")
+    return np.asarray(mask & (excess > SURE * max(1.0, float(spread))) & (excess > ALONE * around))

@@ -1,12 +1,12 @@
 """The native dataset: one CXI (HDF5) file per split. The only module that spells its paths.
 
 CXI 1.6 (Maia, Nature Methods 9, 854 (2012); cxidb.org/cxi.html). Counts are integers with zero frequency at
-(N // 2, N // 2). CXI's translation moves the SAMPLE (x, y, z in metres); our positions move the PROBE over the
-object, y then x in pixels, so translation = -(x, y, 0) * object pixel; its mask is 0 where a pixel is good. Beside the
-standard entries, group `ptychodose` holds what a study needs: the background, lattice nodes, dose (schema 2; schema 1
-had no background and one mode). The counts are packed by HDF5's own scale-offset filter (lossless for integers, in
-every HDF5 build): LZF leaves uninitialised memory in its output, so its bytes differ from run to run, and gzip's
-depend on the machine's zlib.
+(N // 2, N // 2). Our positions move the PROBE over the object, y then x in pixels, and translation = +(x, y, 0) *
+object pixel in metres: with this sign ptychodus and cdtools 0.3.2 show the object upright. The mask is 0 where a pixel
+is good. Beside the standard entries, group `ptychodose` holds what a study needs: the background, dose and, of a
+simulated scan, lattice nodes (schema 3; schemas 1 and 2 had the other sign, schema 1 no background and one mode). The
+counts are packed by HDF5's own scale-offset filter (lossless for integers, in every HDF5 build): LZF leaves
+uninitialised memory in its output, so its bytes differ from run to run, and gzip's depend on the machine's zlib.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ from ptychodose.formats.untrusted import MAX_PIXELS, is_whole, one_line
 from ptychodose.physics.probes import Geometry
 from ptychodose.scans.scan import Nodes, Scan
 
-SCHEMA = 2
+SCHEMA = 3
 ELECTRONVOLT = 1.602176634e-19  # joule, exact in the SI of 2019
 DETECTOR = "entry_1/instrument_1/detector_1"
 SOURCE = "entry_1/instrument_1/source_1"
@@ -82,7 +82,7 @@ def _write_geometry(file: h5py.File, scan: Scan) -> None:
     _quantity(source, "wavelength", geometry.wavelength_m, "m")
     source["illumination"] = scan.probe[0] if len(scan.probe) == 1 else scan.probe
     y, x = scan.positions.T
-    metres = -np.stack([x, y, np.zeros_like(x)], 1) * scan.pixel_m  # (n, 3)
+    metres = np.stack([x, y, np.zeros_like(x)], 1) * scan.pixel_m  # (n, 3)
     _quantity(file, TRANSLATION, metres, "m")
     file["entry_1/data_1/data"] = h5py.SoftLink(f"/{DETECTOR}/data")
     file["entry_1/data_1/translation"] = h5py.SoftLink(f"/{TRANSLATION}")
@@ -90,12 +90,12 @@ def _write_geometry(file: h5py.File, scan: Scan) -> None:
 
 def _write_study(file: h5py.File, scan: Scan, measured: float) -> None:
     study = file.create_group(STUDY)
-    if scan.nodes is None:
-        raise ValueError("a scan of the study lies on a lattice")
-    study["nodes"] = scan.nodes.index
+    if scan.nodes is not None:
+        study["nodes"] = scan.nodes.index
     study["background"] = scan.background
     study.attrs["schema"] = SCHEMA
-    study.attrs["pitch"] = scan.nodes.pitch
+    if scan.nodes is not None:
+        study.attrs["pitch"] = scan.nodes.pitch
     study.attrs["dose_requested"] = scan.dose
     study.attrs["dose_measured"] = measured
     study.attrs["shape"] = np.array(scan.shape, np.int64)
@@ -106,24 +106,25 @@ def _quantity(group: h5py.Group, name: str, value: object, units: str) -> None:
 
 
 @contextmanager
-def dataset(path: Path) -> Iterator[Scan]:
+def dataset(path: Path, remedy: str = REMEDY) -> Iterator[Scan]:
     """Open a split: a validated scan whose counts (n, N, N) stay in the file, to be read in blocks.
 
-    Raises StudyError (file, entry, remedy) for anything missing, of wrong shape or type, not finite, of an unknown
-    schema, and for counts that do not average what the file says (see `_check_dose`).
+    `remedy` says what to do about a bad file. Raises StudyError (file, entry, remedy) for anything missing, of wrong
+    shape or type, not finite, of an unknown schema, and for counts that do not average what the file says (see
+    `_check_dose`).
     """
     try:
         file = h5py.File(path, "r")
     except hdf5_guard.DAMAGE as error:
-        raise StudyError(f"{path}: not a readable HDF5 file ({one_line(error, 80)}); {REMEDY}") from None
+        raise StudyError(f"{path}: not a readable HDF5 file ({one_line(error, 80)}); {remedy}") from None
     with file:
         try:
             scan, measured = _read(file)
         except KeyError as error:
-            raise StudyError(f"{path}: entry missing ({one_line(error)}); {REMEDY}") from None
+            raise StudyError(f"{path}: entry missing ({one_line(error)}); {remedy}") from None
         except hdf5_guard.DAMAGE as error:
-            raise StudyError(f"{path}: {one_line(error, 140)}; {REMEDY}") from None
-        _check_dose(path, scan, measured)
+            raise StudyError(f"{path}: {one_line(error, 140)}; {remedy}") from None
+        _check_dose(path, scan, measured, remedy)
         yield scan
 
 
@@ -141,23 +142,31 @@ def _read(file: h5py.File) -> tuple[Scan, float]:
         _physical(file, f"{DETECTOR}/x_pixel_size", "m", 1.0),
     )
     pixel = geometry.object_pixel(size)
-    nodes = _array(file, f"{STUDY}/nodes", (number, 2), "i", 2**31 - 1).astype(np.int32, copy=False)
+    places = _array(file, TRANSLATION, (number, 3), "f", 1e6)[:, 1::-1].astype(np.float64) / pixel
     background = np.zeros((size, size))
     if schema > 1:
         background = _array(file, f"{STUDY}/background", (size, size), "f", MAX_DOSE).astype(np.float64, copy=False)
     scan = Scan(
         counts=counts,
-        positions=-_array(file, TRANSLATION, (number, 3), "f", 1e6)[:, 1::-1].astype(np.float64) / pixel,
+        positions=places if schema > 2 else -places,
         probe=_probe(file, size),
         shape=_shape(hdf5_guard.attribute(study, "shape")),
         background=background,
         mask=_array(file, f"{DETECTOR}/mask", (size, size), "u", 2**32 - 1) == 0,
         dose=hdf5_guard.number(study, "dose_requested", TINY, MAX_DOSE),
         geometry=geometry,
-        nodes=Nodes(nodes, hdf5_guard.number(study, "pitch", TINY, MAX_PIXELS)),
+        nodes=_nodes(file, number, measured=schema > 2 and "nodes" not in study),
     )
     _check(scan)
     return scan, hdf5_guard.number(study, "dose_measured", TINY, MAX_DOSE)
+
+
+def _nodes(file: h5py.File, number: int, measured: bool) -> Nodes | None:
+    """The lattice; None in the file of a measured scan, which has none."""
+    if measured:
+        return None
+    index = _array(file, f"{STUDY}/nodes", (number, 2), "i", 2**31 - 1).astype(np.int32, copy=False)
+    return Nodes(index, hdf5_guard.number(hdf5_guard.member(file, STUDY), "pitch", TINY, MAX_PIXELS))
 
 
 def _counts(file: h5py.File) -> h5py.Dataset:
@@ -220,13 +229,13 @@ def _check(scan: Scan) -> None:
         raise ValueError(f"an object of {scan.shape} px is too large")
     if not ((corners >= 0) & (corners + scan.size <= scan.shape)).all():
         raise ValueError(f"a scan position leaves the object of {scan.shape} px")
-    if scan.nodes is None or scan.nodes.index.min() < 0 or not scan.probe.any():
+    if (scan.nodes is not None and scan.nodes.index.min() < 0) or not scan.probe.any():
         raise ValueError("nodes are negative, or the probe is dark")
     if scan.background.min() < 0 or not scan.mask.any():
         raise ValueError("the background is negative, or the mask leaves no good pixel")
 
 
-def _check_dose(path: Path, scan: Scan, stored: float) -> None:
+def _check_dose(path: Path, scan: Scan, stored: float, remedy: str) -> None:
     """Compare the mean signal, read block by block, with the stored value.
 
     Raises StudyError when counts cannot be read, and when they differ: every later photon count would be wrong (the
@@ -235,9 +244,9 @@ def _check_dose(path: Path, scan: Scan, stored: float) -> None:
     try:
         found = scan.signal
     except hdf5_guard.DAMAGE as error:
-        raise StudyError(f"{path}: counts not readable ({one_line(error, 80)}); {REMEDY}") from None
+        raise StudyError(f"{path}: counts not readable ({one_line(error, 80)}); {remedy}") from None
     if not abs(found - stored) <= 1e-9 * max(abs(found), float(scan.mean_pattern.sum())):  # NaN equals nothing
         raise StudyError(
             f"{path}: the signal averages {found:g} counts per pattern but the file says {stored:g}; "
-            "the data were changed after they were written: run `dvc repro -f generate`"
+            f"the data were changed after they were written: {remedy.replace('repro ', 'repro -f ')}"
         )

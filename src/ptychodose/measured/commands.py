@@ -1,0 +1,162 @@
+"""The commands for a scan from a beamline: import a file, reconstruct a scan. They write what they are told to."""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ptychodose.compare.figures import scale_bar
+from ptychodose.errors import StudyError
+from ptychodose.experiment import solve
+from ptychodose.formats.h5 import write_arrays
+from ptychodose.formats.png import save_figure
+from ptychodose.measured import found, orientation, ptychopinn, quality
+from ptychodose.measured.found import Found
+from ptychodose.physics import noise
+from ptychodose.physics.probes import Geometry
+from ptychodose.reconstruct import reconstructors
+from ptychodose.reconstruct.reconstructors import Reconstruction
+from ptychodose.scans import cxi
+from ptychodose.scans.scan import Scan
+from ptychodose.score.metrics import phase_of
+from ptychodose.study import params
+from ptychodose.study.settings import MEASURED, Solve
+
+NOTHING = Solve(probe=0, positions=0.0, background=False, mask=False)
+SOLVE = {"measured": MEASURED, "none": NOTHING}
+
+
+def add_options(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", path: Callable[[str], Path]) -> None:
+    """The verbs `import` and `reconstruct`; `path` makes a path of a word of the command line."""
+    take = verbs.add_parser("import", help="read another program's file of a measured scan and write it as CXI")
+    take.add_argument("file", type=path, metavar="FILE")
+    take.add_argument(
+        "--out", type=path, metavar="OUT.cxi", help="where the scan goes; without it, only say what is there"
+    )
+    take.add_argument("--check", action="store_true", help="predict the patterns with the file's own probe and object")
+    for name, unit in (("energy-ev", "photon energy"), ("distance-m", "sample to detector"),
+                       ("pixel-um", "detector pixel"), ("counts-per-unit", "the detector's gain")):  # fmt: skip
+        take.add_argument(f"--{name}", type=float, help=f"{unit}, which the file does not say")
+    take.add_argument(
+        "--zero-frequency", choices=("centre", "corner"), help="where it lies, if the light does not tell"
+    )
+    take.set_defaults(run=import_scan)
+    solver = verbs.add_parser("reconstruct", help="reconstruct a measured scan; no stage needs to have run")
+    solver.add_argument("--scan", type=path, required=True, metavar="SCAN.cxi")
+    solver.add_argument(
+        "--out", type=path, required=True, metavar="OUT.h5", help="object and all that was found; a PNG beside"
+    )
+    solver.add_argument("--arm", choices=tuple(reconstructors.REGISTRY), default="map")
+    solver.add_argument("--solve", choices=tuple(SOLVE), default="measured", help="what to find beside the object")
+    solver.set_defaults(run=reconstruct)
+
+
+def import_scan(options: argparse.Namespace) -> int:
+    """Say what a file holds, check it if asked, write it if told where."""
+    if not ptychopinn.knows(options.file):
+        raise StudyError(f"{options.file}: not a known kind of file; PtychoPINN's .npz can be read")
+    taken = ptychopinn.read(options.file, options.counts_per_unit, options.zero_frequency)
+    for line in taken.how:
+        print(line)
+    if options.check:
+        residuals = orientation.residuals(taken)
+        for name, value in residuals.items():
+            print(f"  residual {name}: {value:.4f}")
+        line, right = orientation.verdict(residuals)
+        print(f"orientation {line}")
+        if not right:
+            raise StudyError(
+                f"{options.file}: the file's own object does not predict its patterns as read; mend the file"
+            )
+    if options.out is None:
+        print("next: the same with --out data/raw/scan.cxi")
+        return 0
+    scan = found.to_scan(taken, _geometry(options))
+    print(_summary(scan, taken))
+    cxi.write(options.out, scan, iter([scan.read().astype(np.uint32)]))
+    print(f"written: {options.out}")
+    print(f"next: python src/study.py reconstruct --scan {options.out} --out recon.h5")
+    return 0
+
+
+def _geometry(options: argparse.Namespace) -> Geometry:
+    given = {"--energy-ev": options.energy_ev, "--distance-m": options.distance_m, "--pixel-um": options.pixel_um}
+    missing = [name for name, value in given.items() if value is None or not 0 < value < 1e7]
+    if missing:
+        raise StudyError(f"geometry: the file does not say it; give {', '.join(missing)}, which set the object pixel")
+    return Geometry(options.energy_ev, options.distance_m, options.pixel_um * 1e-6)
+
+
+def _summary(scan: Scan, taken: Found) -> str:
+    """What a planner wants to know first."""
+    distance = np.linalg.norm(scan.positions[:, None] - scan.positions[None], axis=-1) + 1e9 * np.eye(len(scan))
+    step, area = float(np.median(distance.min(1))), float(np.prod(np.ptp(scan.positions, axis=0)))
+    photons = scan.signal * len(scan) / max(area, 1.0)
+    return (
+        f"{scan.signal:.4g} counts per pattern, {photons:.3g} per object pixel of {scan.pixel_m * 1e9:.3g} nm; "
+        f"D90 {scan.diameter:.1f} px, median step {step:.1f} px: overlap {1 - step / scan.diameter:.2f}; "
+        f"object {scan.shape[0]} x {scan.shape[1]} px{'' if taken.obj is None else ', the file has one of its own'}"
+    )
+
+
+def reconstruct(options: argparse.Namespace) -> int:
+    """Solve for what is unknown, reconstruct, say how good it is without truth, write it and draw it."""
+    study = params.load()
+    rng = noise.stream(study.seed, "solver", options.arm)
+    with cxi.dataset(options.scan, "make it anew: python src/study.py import FILE --out SCAN.cxi") as stored:
+        given = replace(stored.copy(), nodes=None)
+    answer = solve.solve(given, SOLVE[options.solve], study.reconstruct_map)
+    print("found: " + ", ".join(f"{name} {_short(value)}" for name, value in answer.found.items()))
+    scan, made = answer.scan, dict[str, Reconstruction]()
+    made["map"] = reconstructors.run("map", scan, study, rng)
+    if options.arm != "map":
+        made[options.arm] = reconstructors.run(options.arm, scan, study, rng, made)
+    best, weight = made[options.arm], made["map"].weight
+    assert weight is not None
+    deviance = quality.heldout_deviance(scan, study.reconstruct_map, weight, rng)
+    halves = quality.half_data(scan, study.reconstruct_map, weight, rng)
+    of_nyquist, half_period = quality.resolution(halves)
+    arrays: dict[str, NDArray] = {"obj": best.obj, "probe": scan.probe, "positions": scan.positions}
+    arrays |= {"background": scan.background, "mask": scan.mask}
+    if best.error is not None:
+        arrays["error"] = best.error
+    said = {"arm": options.arm, "pixel_m": scan.pixel_m, "weight": weight, "found": json.dumps(answer.found),
+            "heldout_deviance": deviance[0], "half_data_frc_1_7": of_nyquist}  # fmt: skip
+    write_arrays(options.out, arrays, said)
+    picture = options.out.with_suffix(".png")
+    save_figure(_drawn(best, scan, options.arm), picture)
+    print(f"held-out deviance per pixel (MAP): {deviance[0]:.3f}, of a featureless object {deviance[1]:.3f}")
+    nm = "" if half_period is None else f", a half period of {half_period:.1f} nm"
+    print(f"half-data FRC (MAP) above 1/7 up to {of_nyquist:.2f} of Nyquist{nm}")
+    print(f"written: {options.out}, {picture}")
+    return 0
+
+
+def _short(value: object) -> str:
+    return (
+        f"{value:.3g}"
+        if isinstance(value, float)
+        else str([round(v, 3) for v in value] if isinstance(value, list) else value)
+    )
+
+
+def _drawn(made: Reconstruction, scan: Scan, arm: str) -> Figure:
+    """Amplitude and phase where the scan's centres are."""
+    image = quality.in_region(made.obj, scan)
+    figure = Figure(figsize=(9.0, 4.4), layout="constrained")
+    panels = {"amplitude": (np.abs(image), "gray"), "phase (rad)": (phase_of(image), "twilight_shifted")}
+    for axes, (name, (values, colours)) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        low, high = np.percentile(values, [0.5, 99.5])
+        drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=max(high, low + 1e-3), interpolation="nearest")
+        axes.set(xticks=[], yticks=[], title=name)
+        figure.colorbar(drawn, ax=axes, shrink=0.8)
+        scale_bar(axes, image.shape, scan.pixel_m)
+    figure.suptitle(
+        f"{arm} of a measured scan, {scan.signal:.4g} counts per pattern; there is no truth to compare with"
+    )
+    return figure

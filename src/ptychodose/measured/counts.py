@@ -1,0 +1,60 @@
+"""Are these photon counts? Everything here rests on Poisson noise, so other data are refused, with the reason."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptychodose.errors import StudyError
+from ptychodose.scans.scan import shrunk
+
+ROUNDED = 3e-7  # relative error of the square of a float32 amplitude, and a little
+DIM = (0.05, 5.0)  # mean counts of a pixel where neighbours differ by their noise and hardly by anything else
+ENOUGH = 2000.0  # counts in such places, for the ratio of noise to Poisson's to be good to some per cent
+QUIET = 0.8  # of Poisson's variance: less is no counting noise
+
+
+def of_amplitudes(amplitude: NDArray[np.floating], per_unit: float | None, where: str) -> NDArray[np.unsignedinteger]:
+    """Counts (n, N, N) of amplitudes, their squares; see `of_intensities`."""
+    return of_intensities(amplitude.astype(np.float64) ** 2, per_unit, where)
+
+
+def of_intensities(values: NDArray, per_unit: float | None, where: str) -> NDArray[np.unsignedinteger]:
+    """Counts (n, N, N) of detector values, times `per_unit` where the detector's gain is known.
+
+    Raises StudyError, `where` naming the data, for values that are negative, not whole numbers within rounding, all
+    multiples of the same number, or less noisy than counts can be.
+    """
+    photons = values.astype(np.float64) * (1.0 if per_unit is None else per_unit)
+    remedy = "give --counts-per-unit if you know the detector's gain, or fetch the raw counts"
+    if not np.isfinite(photons).all() or photons.min() < 0:
+        raise StudyError(f"{where}: {photons.min():g} is no count; set bad pixels to 0 and mask them")
+    whole = np.rint(photons)
+    if per_unit is None:
+        rest = np.abs(photons - whole) - ROUNDED * photons
+        if rest.max() > 1e-3:
+            raise StudyError(f"{where}: not whole numbers of photons (one is {rest.max():.2g} off); {remedy}")
+        divisor = int(np.gcd.reduce(whole.astype(np.int64), axis=None))
+        if divisor > 1:
+            raise StudyError(
+                f"{where}: all counts are multiples of {divisor}, so one photon is not one count; {remedy}"
+            )
+    if whole.max() >= 2**32:
+        raise StudyError(f"{where}: {whole.max():g} counts in one pixel are beyond any detector; {remedy}")
+    ratio = noise_ratio(whole)
+    if ratio is not None and ratio < QUIET:
+        raise StudyError(
+            f"{where}: neighbouring dim pixels differ by {ratio:.2f} of what counting noise does, so these are no "
+            f"counts of single photons (averaged, filtered, or a gain); {remedy}"
+        )
+    return shrunk(whole.astype(np.int64))
+
+
+def noise_ratio(counts: NDArray[np.floating]) -> float | None:
+    """Sum of (a - b)^2 over that of a + b for neighbours a, b in dim places of patterns (n, N, N): 1 for independent
+    Poisson counts of equal means (the variance of a difference is the sum of the means), more where means differ; None
+    where too few photons fall to tell."""
+    mean = counts.mean(0)
+    dim = (mean > DIM[0]) & (mean < DIM[1])
+    pairs = dim[:, 1:] & dim[:, :-1]
+    a, b = counts[:, :, 1:][:, pairs], counts[:, :, :-1][:, pairs]
+    total = float((a + b).sum())
+    return float(((a - b) ** 2).sum()) / total if total > ENOUGH else None
