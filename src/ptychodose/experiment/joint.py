@@ -69,8 +69,8 @@ class Joint:
             away = (at.places - self.given) / self.free.positions
             loss += 0.5 * descent.dot(away, away)
             places = places + 0.5 * away / self.free.positions
-        self._dark[:] = [knots(size).T @ dark @ knots(size)]
-        return loss, self._gradient(at, Unknowns(obj, share * forward.back_propagate(pull), places, self._dark[0]))
+        dark = knots(size).T @ dark @ knots(size)
+        return loss, self._gradient(at, Unknowns(obj, share * forward.back_propagate(pull), places, dark))
 
     def _gradient(self, at: Unknowns, slopes: Unknowns) -> Tensor:
         """The slopes of what is free: of the probe without its energy, of the background's root."""
@@ -91,8 +91,10 @@ class Joint:
         of_probe = 1 / (patterns * self.problem.level**2 + self.tint)
         of_place = 2 / (self.stiffness + (self.free.positions or 1.0) ** -2)
         good = torch.ones_like(self.seen) if self.problem.mask is None else self.problem.mask
-        told = knots(size).T @ (good / (self.seen + at.background() + FLOOR)) @ knots(size)
-        of_root = 1 / (2 * patterns * at.root**2 * told + self._dark[0].clamp(min=0) + SLACK * patterns)
+        told, most = (
+            knots(size).T @ each @ knots(size) for each in (good / (self.seen + at.background() + FLOOR), good)
+        )
+        of_root = 1 / (patterns * (2 * at.root**2 * told + most))  # a root near zero is curved by the slope alone
 
         def apply(slope: Tensor) -> Tensor:
             way = self.start.of(slope)
@@ -121,11 +123,6 @@ class Joint:
         power = forward.measure(forward.propagate(self.problem.probe)).sum(0)
         per_axis = (power * (frequency[:, None] + frequency)).sum() / 2
         return float(2 * (2 * math.pi * self.problem.level) ** 2 * per_axis)
-
-    @cached_property
-    def _dark(self) -> list[Tensor]:
-        """The slope along the knots' counts (K, K) at the last look: a root near zero is curved by nothing else."""
-        return [torch.zeros_like(self.start.root)]
 
 
 def ramps(places: Tensor, size: int) -> Tensor:
