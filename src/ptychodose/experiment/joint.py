@@ -20,9 +20,7 @@ from ptychodose.physics import forward
 from ptychodose.physics.forward import FLOOR
 from ptychodose.study.settings import Solve
 
-SLACK = (
-    1e-3  # photons of a probe's far field that are allowed where no light was seen; and least curvature, per pattern
-)
+SLACK = 1e-3  # photons of a probe's far field that are allowed where no light was seen
 
 
 @dataclass(frozen=True)

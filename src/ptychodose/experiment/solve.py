@@ -102,12 +102,12 @@ def _joint(state: _State, free: Solve, settings: MapSettings) -> Joint:
     problem = Problem(whole)
     problem.rest()
     problem.background = torch.as_tensor(np.fft.ifftshift(state.scan.background).astype(np.float32))
-    light = filled_light(whole)
+    light = light_seen(whole)
     posterior = Posterior(problem, settings.prior, settings.smoothing, poisson_map.TYPICAL)
     return Joint(problem, posterior, state.given, free, light, state.at)
 
 
-def filled_light(scan: Scan) -> Tensor:
+def light_seen(scan: Scan) -> Tensor:
     """Mean counts (N, N) that are surely the probe's light: less the background and one standard deviation of its mean,
     blurred, bad pixels by their neighbours; corner layout."""
     left = (scan.mean_pattern - scan.background - np.sqrt(scan.background / len(scan))) * scan.mask
