@@ -149,7 +149,7 @@ def _drawn(made: Reconstruction, scan: Scan, arm: str) -> Figure:
     """Amplitude and phase where the scan's centres are."""
     image = quality.in_region(made.obj, scan)
     figure = Figure(figsize=(9.0, 4.4), layout="constrained")
-    panels = {"amplitude": (np.abs(image), "gray"), "phase (rad)": (phase_of(image), "twilight_shifted")}
+    panels = {"amplitude": (np.abs(image), "gray"), "phase (rad)": (phase_of(image), "cividis")}
     for axes, (name, (values, colours)) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         low, high = np.percentile(values, [0.5, 99.5])
         drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=max(high, low + 1e-3), interpolation="nearest")
@@ -157,6 +157,6 @@ def _drawn(made: Reconstruction, scan: Scan, arm: str) -> Figure:
         figure.colorbar(drawn, ax=axes, shrink=0.8)
         scale_bar(axes, image.shape, scan.pixel_m)
     figure.suptitle(
-        f"{arm} of a measured scan, {scan.signal:.4g} counts per pattern; there is no truth to compare with"
+        f"{arm} of a measured scan, {scan.signal:,.0f} counts per pattern; there is no truth to compare with"
     )
     return figure
