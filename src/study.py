@@ -1,4 +1,4 @@
-"""Everything that is not a stage: python src/study.py {verify|answer|import|reconstruct|benchmark|ladder|…} --help."""
+"""Everything that is not a stage: python src/study.py {verify|answer|import|diagnose|reconstruct|…} --help."""
 
 import argparse
 import json
@@ -129,7 +129,7 @@ def main() -> int:
     faults.add_argument("--json", type=_path, required=True, metavar="OUT", help="where the scores go")
     faults.add_argument("--resume", action="store_true", help="go on with the file that is there")
     faults.set_defaults(run=run_nuisance)
-    if {"import", "reconstruct", "--help", "-h"} & set(sys.argv[1:2] or ["--help"]):
+    if {"import", "diagnose", "reconstruct", "--help", "-h"} & set(sys.argv[1:2] or ["--help"]):
         from ptychodose.measured import commands  # as above: torch
 
         commands.add_options(verbs, _path)

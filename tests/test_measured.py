@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ptychodose.errors import StudyError
-from ptychodose.measured import counts, found, orientation, ptychopinn, quality
+from ptychodose.measured import counts, diagnosis, found, orientation, ptychopinn, quality
 from ptychodose.physics import noise
 from ptychodose.physics.probes import Geometry
 from ptychodose.scans import cxi
@@ -186,6 +186,19 @@ def test_deviance_and_half_data_need_no_truth_and_see_a_good_object():
         for scan in (replace(s.scan, geometry=GEOMETRY), scene(300).scan)
     )
     assert bright[0] > 2 * dim[0] and bright[1] == pytest.approx(GEOMETRY.object_pixel(64) * 1e9 / bright[0])
+
+
+@pytest.mark.slow
+def test_the_diagnosis_names_the_fault_that_is_there_and_no_other():
+    s, settings = scene(1e4), params.load(ROOT / "params.yaml").reconstruct_map
+    lit = (s.scan.read() + np.random.default_rng(5).poisson(0.5, (88, 64, 64))).astype(np.uint16)
+    gains = {
+        gain.fault: gain
+        for gain in diagnosis.diagnose(replace(s.scan, counts=lit), settings, noise.stream(1, "solver"))
+    }
+    assert {name for name, gain in gains.items() if gain.shown} == {"background", "all of these"}
+    assert "background: shown" in gains["background"].line() and "not shown" in gains["positions"].line()
+    assert 0 < gains["background"].nats < gains["all of these"].nats, "modes take up a part of what is not solved for"
 
 
 # The commands

@@ -1,4 +1,4 @@
-"""The commands for a scan from a beamline: import a file, reconstruct a scan. They write what they are told to."""
+"""The commands for a scan from a beamline: import a file, diagnose and reconstruct a scan."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from ptychodose.errors import StudyError
 from ptychodose.experiment import solve
 from ptychodose.formats.h5 import write_arrays
 from ptychodose.formats.png import save_figure
-from ptychodose.measured import found, orientation, ptychopinn, quality
+from ptychodose.measured import diagnosis, found, orientation, ptychopinn, quality
 from ptychodose.measured.found import Found
 from ptychodose.physics import noise
 from ptychodose.physics.probes import Geometry
@@ -25,14 +25,14 @@ from ptychodose.scans import cxi
 from ptychodose.scans.scan import Scan
 from ptychodose.score.metrics import phase_of
 from ptychodose.study import params
-from ptychodose.study.settings import MEASURED, Solve
+from ptychodose.study.settings import MEASURED
 
-NOTHING = Solve(probe=0, positions=0.0, background=False, mask=False)
-SOLVE = {"measured": MEASURED, "none": NOTHING}
+SOLVE = {"measured": MEASURED, "none": diagnosis.NOTHING}
+REMEDY = "make it anew: python src/study.py import FILE --out SCAN.cxi"
 
 
 def add_options(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", path: Callable[[str], Path]) -> None:
-    """The verbs `import` and `reconstruct`; `path` makes a path of a word of the command line."""
+    """The verbs `import`, `diagnose` and `reconstruct`; `path` makes a path of a word of the command line."""
     take = verbs.add_parser("import", help="read another program's file of a measured scan and write it as CXI")
     take.add_argument("file", type=path, metavar="FILE")
     take.add_argument(
@@ -46,6 +46,9 @@ def add_options(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", pa
         "--zero-frequency", choices=("centre", "corner"), help="where it lies, if the light does not tell"
     )
     take.set_defaults(run=import_scan)
+    look = verbs.add_parser("diagnose", help="which faults a measured scan shows, and what solving for each wins")
+    look.add_argument("scan", type=path, metavar="SCAN.cxi")
+    look.set_defaults(run=diagnose)
     solver = verbs.add_parser("reconstruct", help="reconstruct a measured scan; no stage needs to have run")
     solver.add_argument("--scan", type=path, required=True, metavar="SCAN.cxi")
     solver.add_argument(
@@ -104,11 +107,24 @@ def _summary(scan: Scan, taken: Found) -> str:
     )
 
 
+def diagnose(options: argparse.Namespace) -> int:
+    """Ten lines on a scan: what it has that its file does not say."""
+    study = params.load()
+    with cxi.dataset(options.scan, REMEDY) as stored:
+        given = replace(stored.copy(), nodes=None)
+    share = f"{study.reconstruct_map.heldout:.0%} of the photons judge"
+    print(f"{len(given)} patterns, {given.signal:,.0f} counts each; {share}")
+    for gain in diagnosis.diagnose(given, study.reconstruct_map, noise.stream(study.seed, "solver", "diagnose")):
+        print(gain.line(), flush=True)
+    print(f"next: python src/study.py reconstruct --scan {options.scan} --out recon.h5")
+    return 0
+
+
 def reconstruct(options: argparse.Namespace) -> int:
     """Solve for what is unknown, reconstruct, say how good it is without truth, write it and draw it."""
     study = params.load()
     rng = noise.stream(study.seed, "solver", options.arm)
-    with cxi.dataset(options.scan, "make it anew: python src/study.py import FILE --out SCAN.cxi") as stored:
+    with cxi.dataset(options.scan, REMEDY) as stored:
         given = replace(stored.copy(), nodes=None)
     answer = solve.solve(given, SOLVE[options.solve], study.reconstruct_map)
     print("found: " + ", ".join(f"{name} {_short(value)}" for name, value in answer.found.items()))
