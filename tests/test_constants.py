@@ -42,7 +42,7 @@ TUNED = {
     flaws: {"SURE": 8.0, "ALONE": 2.0, "EXPECTED": 30.0},
     unknowns: {"KNOTS": 4, "LOWEST": 10},
     joint: {"SLACK": 1e-3},
-    solve: {"FIRST": 15, "PLACED": 40, "SETTLED": 40, "FAINT": 0.2, "LEAST": 0.02, "BLUR": 1.0},
+    solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": 40, "SETTLED": 40, "FAINT": 0.2, "LEAST": 0.02, "BLUR": 1.0},
     limits: {"LEAST": 8, "KNOWN": 0.01, "MOST": 3000, "DIM": 1e-3, "WHITE": 1e-8},
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ptychodose.experiment import flaws, solve, unknowns
-from ptychodose.experiment.joint import ramps
+from ptychodose.experiment.joint import affine, projected, ramps
 from ptychodose.iterative import descent, poisson_map
 from ptychodose.physics import forward, noise, simulate
 from ptychodose.score import scoring
@@ -204,6 +204,33 @@ def test_a_fault_that_is_solved_for_costs_little_of_what_it_costs_ignored(kind):
         assert not found.scan.mask[20, 50] and found.found["hot"] >= 1 and (~found.scan.mask).sum() <= 4
     if kind == "background":
         assert found.scan.background.mean() == pytest.approx(0.5, rel=0.1)
+
+
+def test_affine_moves_are_scale_rotation_and_shear_about_the_middle():
+    positions = torch.as_tensor(scene(1e4).scan.positions)
+    span, away = affine(positions), positions - positions.mean(0)
+    assert torch.allclose(span.T @ span, torch.eye(4), atol=1e-5)
+    for matrix in ([[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[0, 1], [1, 0]], [[1, 0], [0, -1]]):
+        moves = torch.complex(*(away @ torch.tensor(matrix, dtype=torch.float64)).float().T)
+        assert torch.allclose(projected(moves, span), moves, atol=1e-3)
+    shift = torch.full((len(positions),), 1 + 1j)
+    assert projected(shift, span).abs().max() < 1e-4, "a shift has no meaning"
+
+
+@pytest.mark.slow
+def test_a_scan_that_is_too_wide_and_turned_is_put_right():
+    s = scene(1e4)
+    middle, turn = s.scan.positions.mean(0), np.deg2rad(1.5)
+    matrix = 1.03 * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    wrong = np.clip((s.scan.positions - middle) @ matrix.T + middle, 32, np.array(s.scan.shape) - 33)
+    away = {}
+    for name, positions in {
+        "before": wrong,
+        "after": solve.solve(replace(s.scan, positions=wrong), ONE["positions"], SETTINGS).scan.positions,
+    }.items():
+        off = positions - s.scan.positions
+        away[name] = (off - off.mean(0)).std()
+    assert away["before"] > 0.7 and away["after"] < 0.25 * away["before"], away
 
 
 def test_positions_stay_on_the_object():

@@ -29,7 +29,8 @@ class Joint:
 
     problem: the patterns, on windows that stay where they are; posterior: of the object alone; given (n,) complex64:
     recorded places; free: what is solved for, its `positions` being their present accuracy, px rms; seen (N, N): mean
-    counts per pattern of the probe's light, smoothed, corner layout; start: whose shapes the vector has.
+    counts per pattern of the probe's light, smoothed, corner layout; start: whose shapes the vector has; together (2n,
+    k): orthonormal moves (y of all, then x of all) that positions make together, None when each makes its own.
     """
 
     problem: Problem
@@ -38,6 +39,7 @@ class Joint:
     free: Solve
     seen: Tensor
     start: Unknowns
+    together: Tensor | None = None
 
     def __call__(self, image: Tensor) -> tuple[float, Tensor]:
         """Value in nats at a vector (d,), and gradient (d,) with respect to its conjugate."""
@@ -63,7 +65,9 @@ class Joint:
                 pull = pull + told.sum(0)
                 places[block] = moving(told, spectrum)
             obj = obj + forward.gathered(residual, part)[0]
-        if self.free.positions:
+        if self.together is not None:
+            places = projected(places, self.together)
+        elif self.free.positions:
             away = (at.places - self.given) / self.free.positions
             loss += 0.5 * descent.dot(away, away)
             places = places + 0.5 * away / self.free.positions
@@ -138,3 +142,19 @@ def moving(told: Tensor, spectrum: Tensor) -> Tensor:
     ways = torch.stack([spectrum * frequency[:, None], spectrum * frequency]).flatten(1)  # (2, M * N * N)
     change = -(told.flatten(1) @ ways.mH).imag  # (n, 2): Re(conj(told) (-i) way)
     return torch.complex(change[:, 0], change[:, 1])
+
+
+def projected(places: Tensor, together: Tensor) -> Tensor:
+    """The part of moves (n,) complex that lies in the span of orthonormal moves (2n, k): y of all, then x of all."""
+    moves = torch.cat([places.real, places.imag])
+    y, x = (together @ (together.T @ moves)).chunk(2)
+    return torch.complex(y, x)
+
+
+def affine(positions: Tensor) -> Tensor:
+    """Orthonormal moves (2n, 4) of a scan at positions (n, 2) px whose scale, rotation and shear are wrong about its
+    middle: y and x each may be off by any multiple of y and x."""
+    around = positions - positions.mean(0)
+    nothing = torch.zeros_like(around)
+    moves = torch.cat([torch.cat([around, nothing], 1), torch.cat([nothing, around], 1)])  # (2n, 4)
+    return torch.linalg.qr(moves.double())[0].float()

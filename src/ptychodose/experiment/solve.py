@@ -1,7 +1,8 @@
 """A scan as it was recorded -> the scan as it was: probe, positions, background and bad pixels found from its counts.
 
-In stages, each from where the last one ended: object, probe and background; positions too, to the accuracy that was
-stated; then to the accuracy that they turned out to have, and more modes of the probe. No truth takes part.
+In stages, each from where the last one ended: object, probe and background; scale, rotation and shear of the positions;
+each position, to the accuracy that was stated; then to the accuracy that they turned out to have, and more modes of the
+probe. No truth takes part.
 """
 
 import math
@@ -14,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ptychodose.experiment import flaws
-from ptychodose.experiment.joint import Joint
+from ptychodose.experiment.joint import Joint, affine
 from ptychodose.experiment.unknowns import KNOTS, Unknowns, darkest, knots
 from ptychodose.iterative import poisson_map
 from ptychodose.iterative.posterior import Posterior
@@ -23,7 +24,12 @@ from ptychodose.physics import forward
 from ptychodose.scans.scan import Scan
 from ptychodose.study.settings import MapSettings, Solve
 
-FIRST, PLACED, SETTLED = 15, 40, 40  # iterations at most of the three stages: more change the object by less than 2 %
+FIRST, ALIGNED, PLACED, SETTLED = (
+    15,
+    10,
+    40,
+    40,
+)  # iterations at most of the four stages: more change the object by less than 2 %
 FAINT = 0.2  # of the first mode's photons, what each further one starts with: from 2 % it takes twice the iterations
 LEAST = 0.02  # of the photons: a further mode that ends with less is left out, being what noise alone makes
 BLUR = 1.0  # px, of the mean pattern where it bounds the probe's spectrum
@@ -40,11 +46,12 @@ class Solved:
 
 @dataclass(frozen=True)
 class _State:
-    """Where a stage ended: the scan with the mask and probe so far, what it was like at first, the unknowns, and how
-    accurate positions are."""
+    """Where a stage ended: the scan with the mask so far; the unknowns; places as recorded, and as scale, rotation and
+    shear make them; how accurate these are."""
 
     scan: Scan
     at: Unknowns
+    recorded: Tensor
     given: Tensor
     accuracy: float
     iterations: list[int]
@@ -69,7 +76,8 @@ def solve(scan: Scan, unknown: Solve, settings: MapSettings) -> Solved:
             scan = replace(scan, mask=scan.mask & ~more)
             state = _descend(_begin(scan, unknown), first, settings, FIRST)
     if unknown.positions:
-        state = _descend(state, unknown, settings, PLACED)
+        state = _descend(state, unknown, settings, ALIGNED, affine(torch.as_tensor(scan.positions)))
+        state = _descend(replace(state, given=state.at.places), unknown, settings, PLACED)
         state = replace(state, accuracy=accuracy(state, settings))
     if unknown.probe > 1:
         state = _with_modes(state, unknown.probe)
@@ -87,7 +95,7 @@ def _begin(scan: Scan, unknown: Solve) -> _State:
     offsets = problem.offsets[0, :, 0].to(torch.float32)
     places = torch.complex(offsets[:, 0], offsets[:, 1])
     at = Unknowns(problem.flat(), problem.probe, places, root)
-    return _State(scan, at, places, unknown.positions, [])
+    return _State(scan, at, places, places, unknown.positions, [])
 
 
 def _lit(scan: Scan, root: Tensor) -> Scan:
@@ -96,7 +104,7 @@ def _lit(scan: Scan, root: Tensor) -> Scan:
     return replace(scan, background=scan.background + inside @ root.double().square().numpy() @ inside.T)
 
 
-def _joint(state: _State, free: Solve, settings: MapSettings) -> Joint:
+def _joint(state: _State, free: Solve, settings: MapSettings, together: Tensor | None = None) -> Joint:
     """The objective at a state; the known part of the background stays apart from the one that is solved for."""
     whole = _lit(replace(state.scan, probe=state.at.probe.numpy()), state.at.root)
     problem = Problem(whole)
@@ -104,7 +112,7 @@ def _joint(state: _State, free: Solve, settings: MapSettings) -> Joint:
     problem.background = torch.as_tensor(np.fft.ifftshift(state.scan.background).astype(np.float32))
     light = light_seen(whole)
     posterior = Posterior(problem, settings.prior, settings.smoothing, poisson_map.TYPICAL)
-    return Joint(problem, posterior, state.given, free, light, state.at)
+    return Joint(problem, posterior, state.given, free, light, state.at, together)
 
 
 def light_seen(scan: Scan) -> Tensor:
@@ -116,9 +124,11 @@ def light_seen(scan: Scan) -> Tensor:
     return torch.as_tensor(np.fft.ifftshift(np.maximum(light, 0)).astype(np.float32))
 
 
-def _descend(state: _State, free: Solve, settings: MapSettings, iterations: int) -> _State:
+def _descend(
+    state: _State, free: Solve, settings: MapSettings, iterations: int, together: Tensor | None = None
+) -> _State:
     """The state after a stage: converged, or after so many iterations."""
-    joint = _joint(state, free, settings)
+    joint = _joint(state, free, settings, together)
     reached, values = poisson_map.minimise(joint, state.at.vector(), iterations)
     at = state.at.of(reached)
     at = replace(at, probe=at.probe * (joint.amplitude / at.probe.norm()))
@@ -162,7 +172,7 @@ def _rate(state: _State) -> NDArray[np.float64]:
 
 def _scan(state: _State) -> Scan:
     """The scan with all that was found; positions stay on the object, modes are made orthogonal, brightest first."""
-    scan, at, away = _lit(state.scan, state.at.root), state.at, (state.at.places - state.given).numpy()
+    scan, at, away = _lit(state.scan, state.at.root), state.at, (state.at.places - state.recorded).numpy()
     low, high = scan.size // 2, np.array(scan.shape) - scan.size + scan.size // 2
     positions = np.clip(scan.positions + np.stack([away.real, away.imag], -1), low, high)
     return replace(scan, positions=positions, probe=kept(orthogonal(at.probe.numpy())))
@@ -183,7 +193,7 @@ def kept(probe: NDArray[np.complex64]) -> NDArray[np.complex64]:
 
 
 def _found(state: _State) -> dict[str, float | list[float] | list[int]]:
-    away = (state.at.places - state.given).numpy()
+    away = (state.at.places - state.recorded).numpy()
     shares = (np.abs(kept(orthogonal(state.at.probe.numpy()))) ** 2).sum((1, 2))
     return {
         "background": float(state.at.background().mean()),
