@@ -132,6 +132,7 @@ def main() -> int:
     if {"import", "diagnose", "reconstruct", "--help", "-h"} & set(sys.argv[1:2] or ["--help"]):
         from ptychodose.measured import commands  # as above: torch
 
+        _as_stages()
         commands.add_options(verbs, _path)
     made = verbs.add_parser("crate", help="describe files, stages, parameters and software as an RO-Crate")
     made.add_argument("--out", type=_path, default=ROOT / "crate", metavar="DIR", help="folder to write (crate/)")

@@ -14,11 +14,11 @@ from ptychodose.physics import forward, noise, simulate
 from ptychodose.score import scoring
 from ptychodose.score.region import scored_region
 from ptychodose.study import params
-from ptychodose.study.settings import MEASURED, Solve
+from ptychodose.study.settings import MEASURED
 from scenes import ROOT, corner, scene
 
 SETTINGS = params.load(ROOT / "params.yaml").reconstruct_map
-NOTHING = Solve(probe=0, positions=0.0, background=False, mask=False)
+NOTHING = solve.NOTHING
 ONE = {
     "probe": replace(NOTHING, probe=1),
     "modes": replace(NOTHING, probe=3),
@@ -110,6 +110,15 @@ def test_ramps_move_a_probe_as_the_forward_model_does():
     moved = forward.back_propagate(ramps(places, 64) * forward.propagate(probe))
     offsets = torch.stack([places.real, places.imag], -1).double()[:, None]
     assert torch.allclose(moved, forward.shift_probe(probe, offsets), atol=1e-3 * float(probe.abs().max()))
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3])
+def test_a_probe_of_as_many_modes_as_are_asked_for_gets_no_others(small, wanted, monkeypatch):
+    for stage in ("FIRST", "SETTLED"):
+        monkeypatch.setattr(solve, stage, 1)
+    probe = np.concatenate([small.probe, 0.5 * np.roll(small.probe, 5, 1), 0.4 * np.roll(small.probe, 7, 2)])
+    found = solve.solve(replace(small, probe=probe), replace(NOTHING, probe=wanted), SETTINGS)
+    assert len(found.scan.probe) == 3
 
 
 def test_orthogonal_modes_give_the_same_counts():

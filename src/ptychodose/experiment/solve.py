@@ -24,15 +24,12 @@ from ptychodose.physics import forward
 from ptychodose.scans.scan import Scan
 from ptychodose.study.settings import MapSettings, Solve
 
-FIRST, ALIGNED, PLACED, SETTLED = (
-    15,
-    10,
-    40,
-    40,
-)  # iterations at most of the four stages: more change the object by less than 2 %
+# Iterations at most of the four stages: more change the object by less than 2 %.
+FIRST, ALIGNED, PLACED, SETTLED = 15, 10, 40, 40
 FAINT = 0.2  # of the first mode's photons, what each further one starts with: from 2 % it takes twice the iterations
 LEAST = 0.02  # of the photons: a further mode that ends with less is left out, being what noise alone makes
 BLUR = 1.0  # px, of the mean pattern where it bounds the probe's spectrum
+NOTHING = Solve(probe=0, positions=0.0, background=False, mask=False)
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class _State:
 def solve(scan: Scan, unknown: Solve, settings: MapSettings) -> Solved:
     """Find what is `unknown` of a scan with counts. The probe's photons stay as given; a further mode starts as a
     derivative of the first (the Taylor series of a probe that trembles). Nothing unknown: the scan as it is."""
-    if unknown == Solve(probe=0, positions=0.0, background=False, mask=False):
+    if unknown == NOTHING:
         return Solved(scan, {})
     bad = {"dead": np.zeros_like(scan.mask), "hot": np.zeros_like(scan.mask)}
     if unknown.mask:
@@ -79,7 +76,7 @@ def solve(scan: Scan, unknown: Solve, settings: MapSettings) -> Solved:
         state = _descend(state, unknown, settings, ALIGNED, affine(torch.as_tensor(scan.positions)))
         state = _descend(replace(state, given=state.at.places), unknown, settings, PLACED)
         state = replace(state, accuracy=accuracy(state, settings))
-    if unknown.probe > 1:
+    if unknown.probe > len(state.at.probe):
         state = _with_modes(state, unknown.probe)
     state = _descend(state, replace(unknown, positions=state.accuracy), settings, SETTLED)
     return Solved(_scan(state), {name: int(where.sum()) for name, where in bad.items()} | _found(state))
@@ -140,13 +137,14 @@ def accuracy(state: _State, settings: MapSettings) -> float:
     variance of a normal prior (Dempster, Laird & Rubin, J. R. Stat. Soc. B 39, 1 (1977)), a common shift apart."""
     away = state.at.places - state.given
     away = away - away.mean()
-    joint = _joint(state, Solve(probe=0, positions=state.accuracy, background=False, mask=False), settings)
+    joint = _joint(state, replace(NOTHING, positions=state.accuracy), settings)
     known = 1 / (joint.stiffness + state.accuracy**-2)
     return math.sqrt(float(forward.measure(away).mean()) / 2 + known)
 
 
 def _with_modes(state: _State, modes: int) -> _State:
-    """The probe with further modes: y P, x P and higher products, made orthogonal, each of `FAINT` of the photons."""
+    """The probe with `modes` modes, more than it has: y P, x P and higher products of its first one P, made orthogonal,
+    each of `FAINT` of the photons."""
     made = [mode.numpy().astype(np.complex128).ravel() for mode in state.at.probe]
     size = state.at.probe.shape[-1]
     y, x = (axis.ravel() - size // 2 for axis in np.indices((size, size)))

@@ -27,7 +27,7 @@ from ptychodose.score.metrics import phase_of
 from ptychodose.study import params
 from ptychodose.study.settings import MEASURED
 
-SOLVE = {"measured": MEASURED, "none": diagnosis.NOTHING}
+SOLVE = {"measured": MEASURED, "none": solve.NOTHING}
 REMEDY = "make it anew: python src/study.py import FILE --out SCAN.cxi"
 
 

@@ -14,14 +14,13 @@ from ptychodose.scans.scan import Scan
 from ptychodose.study.settings import MEASURED, MapSettings, Solve
 
 CLEAR = 3.0  # standard errors that a gain must have to be called shown
-NOTHING = Solve(probe=0, positions=0.0, background=False, mask=False)
 WITHOUT = {
     "probe": replace(MEASURED, probe=0),
     "further modes": replace(MEASURED, probe=1),
     "positions": replace(MEASURED, positions=0.0),
     "background": replace(MEASURED, background=False),
     "bad pixels": replace(MEASURED, mask=False),
-    "all of these": NOTHING,
+    "all of these": solve.NOTHING,
 }
 
 

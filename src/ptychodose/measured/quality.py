@@ -9,8 +9,6 @@ from ptychodose.score import frc
 from ptychodose.score.region import deviance_per_pixel, scored_region
 from ptychodose.study.settings import MapSettings
 
-FEWEST = 1.0  # counts per pixel of a pattern below which deviance says little of the fit; stated, not hidden
-
 
 def half_data(scan: Scan, settings: MapSettings, weight: float, rng: np.random.Generator) -> dict[str, object]:
     """FRC between MAP objects of two halves of the photons (see frc.half_summary). The photons are independent, the
@@ -22,7 +20,7 @@ def half_data(scan: Scan, settings: MapSettings, weight: float, rng: np.random.G
 
 def heldout_deviance(scan: Scan, settings: MapSettings, weight: float, rng: np.random.Generator) -> tuple[float, float]:
     """Poisson deviance per good pixel of a tenth of the photons under the MAP object of the others, and that of the
-    featureless object: 1 is counting noise alone where a pixel holds `FEWEST` counts and more, less where fewer."""
+    featureless object: 1 is counting noise alone where pixels hold well over one count, less where fewer."""
     kept, rest = scan.split(1 - settings.heldout, rng)
     index = np.arange(len(rest))
     found: list[float] = []
