@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from ptychodose.bounds import limits
+from ptychodose.compare import nuisances
 from ptychodose.experiment import flaws, joint, solve, unknowns
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
+from ptychodose.measured import counts, diagnosis, found, orientation
 from ptychodose.networks import features, fitting, losses, stitch, training, unrolled
 from ptychodose.physics import forward, noise
 from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
@@ -41,6 +43,11 @@ TUNED = {
     frc: {"FIRST_RING": 2, "TAPER": 0.3},
     flaws: {"SURE": 8.0, "ALONE": 2.0, "EXPECTED": 30.0},
     unknowns: {"KNOTS": 4, "LOWEST": 10},
+    counts: {"ROUNDED": 3e-7, "DIM": (0.05, 5.0), "ENOUGH": 2000.0, "QUIET": 0.8},
+    found: {"MARGIN": 16, "SIZES": (32, 256)},
+    orientation: {"LOOKED_AT": 64, "CLEAR": 0.98},
+    diagnosis: {"CLEAR": 3.0},
+    nuisances: {"DOSE": 1e4, "HOT": 20.0, "STOP": 3, "DEAD": 0.01, "TREMBLES": 7},
     joint: {"SLACK": 1e-3},
     solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": 40, "SETTLED": 40, "FAINT": 0.2, "LEAST": 0.02, "BLUR": 1.0},
     limits: {"LEAST": 8, "KNOWN": 0.01, "MOST": 3000, "DIM": 1e-3, "WHITE": 1e-8},
@@ -190,9 +197,9 @@ def test_a_curve_that_falls_evenly_crosses_every_line_where_it_should():
     curve = frc.Curve(f, 1 - f, np.full(101, 100.0))
     half_bit, one_bit = 1 - (0.2071 + 0.19102) / (1.2071 + 0.09102), 1 - (0.5 + 0.24142) / (1.5 + 0.14142)
     whole, halves = frc.summary(curve, 1e-8), frc.half_summary(curve, 1e-8)
-    for found in (whole, halves):
-        assert found["half_bit"]["first"] == pytest.approx(half_bit, abs=1e-3)
-        assert found["one_bit"]["first"] == pytest.approx(one_bit, abs=1e-3)
+    for summary in (whole, halves):
+        assert summary["half_bit"]["first"] == pytest.approx(half_bit, abs=1e-3)
+        assert summary["one_bit"]["first"] == pytest.approx(one_bit, abs=1e-3)
     assert whole["0.5"]["first"] == pytest.approx(0.5) and "1/7" not in whole
     assert halves["1/7"]["last"] == pytest.approx(6 / 7) and "0.5" not in halves
     assert whole["0.5"]["first_half_period_nm"] == pytest.approx(20)

@@ -11,6 +11,7 @@ from ptychodose.experiment import flaws, solve, unknowns
 from ptychodose.experiment.joint import affine, projected, ramps
 from ptychodose.iterative import descent, poisson_map
 from ptychodose.physics import forward, noise, simulate
+from ptychodose.scans.scan import of_arrays
 from ptychodose.score import scoring
 from ptychodose.score.region import scored_region
 from ptychodose.study import params
@@ -249,6 +250,35 @@ def test_positions_stay_on_the_object():
     far = replace(state, at=replace(state.at, places=state.at.places + 40 + 40j))
     made = solve._scan(far)
     assert ((np.rint(made.positions) - 32 >= 0) & (np.rint(made.positions) + 32 <= np.array(edge.shape))).all()
+
+
+def test_accuracy_is_the_spread_of_the_moves_and_what_they_leave_open():
+    state = solve._begin(corner(scene(1e4).scan, 3), replace(NOTHING, positions=2.0))
+    signs = torch.tensor([1, -1, 1j, -1j, 1, -1, 1j, -1j, 0])
+    moved = replace(state, at=replace(state.at, places=state.at.places + 3 * signs))
+    stiffness = solve._joint(state, replace(NOTHING, positions=2.0), SETTINGS).stiffness
+    wanted = 9 * 8 / 9 / 2 + 1 / (stiffness + 1 / 4)  # variance of a coordinate, and the posterior's own
+    assert solve.accuracy(moved, SETTINGS) == pytest.approx(wanted**0.5, rel=1e-4)
+
+
+def test_the_stiffness_of_a_place_is_no_less_than_its_fisher_information():
+    """Brute force: sum (dI/dy)^2 / I of the true object's patterns."""
+    s = scene(1e4)
+    small, step = corner(s.scan, 3), 0.01
+    shifted = [small.positions + np.array(way) * step for way in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+    up, down, right, left = (simulate.expected_counts(s.obj, small.probe, places) for places in shifted)
+    rate = small.expected(s.obj) + 0.05
+    told = [(((a - b) / (2 * step)) ** 2 / rate).sum((1, 2)).mean() for a, b in ((up, down), (right, left))]
+    found = solve._joint(solve._begin(small, ONE["positions"]), ONE["positions"], SETTINGS).stiffness
+    assert 1 < found / np.mean(told) < 50, (found, told)
+
+
+def test_the_light_that_is_surely_seen_stands_out_of_the_backgrounds_noise():
+    mask = np.arange(64 * 64).reshape(64, 64) % 9 > 0
+    scan = of_arrays(np.ones((4, 64, 64), np.int64), np.ones((64, 64)), np.full((4, 2), 40.0), (80, 80))
+    for level, left in ((0.5, 0.5 - (0.5 / 4) ** 0.5), (0.0, 1.0), (0.9, 0.0)):
+        seen = solve.light_seen(replace(scan, background=np.full((64, 64), level), mask=mask))
+        assert seen.numpy() == pytest.approx(np.full((64, 64), left), abs=1e-6)
 
 
 def test_accuracy_shrinks_to_what_positions_need_and_ignores_a_common_shift():

@@ -67,9 +67,20 @@ def flat(rate=1.0, seed=0):
         (flat() * np.nan, "no count"),
         (np.rint(flat(1).repeat(2, 2)[:, :, :64]), "of what counting noise does"),
         (np.rint(0.3 * flat(8)), "of what counting noise does"),
+        (np.rint(0.65 * flat(6)), "of what counting noise does"),
         (flat() * 2.0**33 + 1, "beyond any detector"),
     ],
-    ids=["gain", "normalised", "multiples", "negative", "nan", "smeared", "rounded gain", "huge"],
+    ids=[
+        "gain",
+        "normalised",
+        "multiples",
+        "negative",
+        "nan",
+        "smeared",
+        "rounded gain",
+        "slightly less than a photon",
+        "huge",
+    ],
 )
 def test_what_is_no_count_is_refused_with_the_reason_and_the_flag(values, reason):
     with pytest.raises(StudyError, match=reason) as caught:
@@ -151,13 +162,24 @@ def test_the_scan_has_room_around_it_and_a_probe_in_photons(tmp_path):
         found.to_scan(replace(taken, probe=None), GEOMETRY)
 
 
-@pytest.mark.parametrize("mistake", ["x and y swapped", "y mirrored", "x mirrored", "object conjugated"])
+@pytest.mark.parametrize(("times", "stays"), [(0.8, False), (1.0, True), (4.9, True), (5.1, False)])
+def test_a_probe_is_in_photons_if_the_sample_can_have_left_so_many(times, stays):
+    counts_ = np.ones((3, 64, 64), np.uint16)
+    probe = np.full((1, 64, 64), times**0.5, np.complex64)  # times the photons that are counted
+    made = found.in_photons(probe, counts_)
+    assert (np.abs(made) ** 2).sum() == pytest.approx(4096 * (times if stays else 1), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "mistake", ["x and y swapped", "y mirrored", "x mirrored", "object conjugated", "half a pixel off"]
+)
 def test_a_wrong_reading_is_seen_at_once(tmp_path, mistake):
     taken = read(tmp_path)
     line, right = orientation.verdict(orientation.residuals(taken))
     assert right and "right" in line
     (y, x), (height, width) = taken.positions.T, taken.obj.shape
-    wrong = {"x and y swapped": (x, y), "y mirrored": (height - y, x), "x mirrored": (y, width - x)}
+    wrong = {"x and y swapped": (x, y), "y mirrored": (height - y, x), "x mirrored": (y, width - x),
+             "half a pixel off": (y - 0.5, x - 0.5)}  # fmt: skip
     changed = replace(taken, positions=np.stack(wrong.get(mistake, (y, x)), -1))
     if mistake == "object conjugated":
         changed = replace(changed, obj=taken.obj.conj())

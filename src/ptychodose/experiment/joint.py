@@ -119,8 +119,9 @@ class Joint:
 
     @cached_property
     def stiffness(self) -> float:
-        """Fisher information of one coordinate of one position, px^-2: 2 sum (2 pi f)^2 |spectrum|^2 |flat object|^2,
-        as if the phases of wave and change were independent."""
+        """At least the Fisher information of one coordinate of one position, px^-2: 2 sum (2 pi f)^2 |spectrum|^2 |flat
+        object|^2, as if the phases of wave and change were independent. A move mostly turns phases, which no count
+        tells, so the truth is some thirty times less on the study's object (tests/test_experiment.py)."""
         frequency = torch.fft.fftfreq(self.seen.shape[-1]).square()
         power = forward.measure(forward.propagate(self.problem.probe)).sum(0)
         per_axis = (power * (frequency[:, None] + frequency)).sum() / 2
