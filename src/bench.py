@@ -29,7 +29,7 @@ from ptychodose.scans.trial import Trial
 from ptychodose.study import isa, machine, params
 from ptychodose.study.stage import run
 
-TEST, VIEWS, OUT = Path("data/simulated/test.cxi"), Path("data/views"), Path("metrics/bench.json")
+TEST, VIEWS, OUT = Path("data/scan/test.cxi"), Path("data/views"), Path("metrics/bench.json")
 REPEATS = 3  # trainings with and without the pins, taking turns
 PITCH, STEP = 2.4, 3  # px and nodes: about the default dense view
 

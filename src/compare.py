@@ -26,7 +26,7 @@ from ptychodose.study import isa, manifest, params
 from ptychodose.study.settings import Params
 from ptychodose.study.stage import run
 
-TEST, TRUTH, VIEWS = Path("data/simulated/test.cxi"), Path("data/simulated/truth.h5"), Path("data/views")
+TEST, TRUTH, VIEWS = Path("data/scan/test.cxi"), Path("data/scan/truth.h5"), Path("data/views")
 MAP, LIMIT, FOUND, METRICS = Path("data/map"), Path("data/limit"), Path("data/reconstructions"), Path("metrics")
 Arrays = Mapping[str, np.ndarray]
 SHOWN = ("compare.json", "details.json", "frc.csv", "compare.png", "curves.png")

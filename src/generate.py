@@ -14,12 +14,12 @@ from ptychodose.study import params, progress
 from ptychodose.study.manifest import write_stage_manifest
 from ptychodose.study.stage import run
 
-OUT = Path("data/simulated")
+OUT = Path("data/scan")
 TRUTH = OUT / "truth.h5"
 
 
 def main() -> None:
-    """params.yaml, base and mask -> data/simulated/{train,test}.cxi and truth.h5."""
+    """params.yaml, base and mask -> data/scan/{train,test}.cxi and truth.h5."""
     study = params.load()
     source = base.load(study.generate, noise.stream(study.seed_of("object"), "object"))
     scans = acquisition.plan(source, study.generate, study.dose, study.seed_of("noise"))

@@ -15,12 +15,12 @@ from ptychodose.study.settings import ARMS, Params
 from ptychodose.study.stage import run
 
 OUT = Path("data/views")
-SPLITS = {split: Path(f"data/simulated/{split}.cxi") for split in views.SPLITS}
+SPLITS = {split: Path(f"data/scan/{split}.cxi") for split in views.SPLITS}
 HEADLINE = ("m2_between_images", "photons_per_pixel", "alpha")
 
 
 def main() -> None:
-    """data/simulated/{train,test}.cxi -> data/views/: selections, measures (JSON), a picture."""
+    """data/scan/{train,test}.cxi -> data/views/: selections, measures (JSON), a picture."""
     study = params.load()
     check_inputs("generate", list(SPLITS.values()))
     details: dict[str, dict] = {}

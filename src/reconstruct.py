@@ -17,7 +17,7 @@ from ptychodose.study.settings import Params
 from ptychodose.study.stage import run
 from ptychodose.study.training_manifest import join_manifests, read_training_manifest
 
-TEST, VIEWS, MAP, BUNDLES = (Path(f"data/{name}") for name in ("simulated/test.cxi", "views", "map", "bundles"))
+TEST, VIEWS, MAP, BUNDLES = (Path(f"data/{name}") for name in ("scan/test.cxi", "views", "map", "bundles"))
 OUT, JOBS = Path("data/reconstructions"), Path("data/training_manifest.json")
 
 

@@ -17,7 +17,7 @@ from ptychodose.study.manifest import check_inputs, environment, write_stage_man
 from ptychodose.study.settings import Params
 from ptychodose.study.stage import run
 
-TEST, VIEWS, OUT = Path("data/simulated/test.cxi"), Path("data/views"), Path("data/map")
+TEST, VIEWS, OUT = Path("data/scan/test.cxi"), Path("data/views"), Path("data/map")
 
 STREAMS = {"map": 0, "map_sparse": 1, "map_thinned": 2, "half data": 10}  # which "solver" stream each draws from
 
@@ -37,8 +37,7 @@ def main() -> None:
     record = {name: {"weight": s.weight, "iterations": s.iterations, "tried": s.tried} for name, s in solved.items()}
     with atomic_folder(OUT) as folder:
         for name, solution in solved.items():
-            write_arrays(folder / f"{name}.h5", {"obj": solution.obj, "probe": solution.probe},
-                         {"weight": solution.weight})  # fmt: skip
+            write_arrays(folder / f"{name}.h5", {"obj": solution.obj}, {"weight": solution.weight})
         write_json(folder / "record.json", {"solved": record, "half_data": halves})
     write_stage_manifest(
         "reconstruct_map",

@@ -32,7 +32,7 @@ from ptychodose.study.manifest import check_inputs, environment, write_stage_man
 from ptychodose.study.settings import ARMS, Arm, Params
 from ptychodose.study.stage import ROOT, run
 
-DATA, PROBE, BUNDLES = Path("data/simulated/train.cxi"), Path("data/probe.h5"), Path("data/bundles")
+DATA, PROBE, BUNDLES = Path("data/scan/train.cxi"), Path("data/probe.h5"), Path("data/bundles")
 
 
 def main(arm_name: str, dry_run: bool, seconds: float) -> None:

@@ -19,8 +19,8 @@ COLLISION = tuple(
     e99f33420f577ee8ce54b67080{x[4]}0d1e c69821bcb6a8839396f965{x[5]}6ff72a70""")
     for x in (("87", "71", "f2", "b4", "a8", "2b"), ("07", "f1", "72", "34", "28", "ab"))
 )
-VIEW, TRUTH, BUNDLE = "data/views/dense.h5", "data/simulated/truth.h5", "data/bundles/dense/wts.h5.zip"
-FOLDER, METRIC, COUNTS = "data/bundles/dense", "metrics/compare.json", "data/simulated/train.cxi"
+VIEW, TRUTH, BUNDLE = "data/views/dense.h5", "data/scan/truth.h5", "data/bundles/dense/wts.h5.zip"
+FOLDER, METRIC, COUNTS = "data/bundles/dense", "metrics/compare.json", "data/scan/train.cxi"
 
 
 def overwrite(path, data):
@@ -207,7 +207,7 @@ def collided(made, _):
 
 def killed(made, _):
     """A stage killed while it writes; what it had written gets the final name and is committed."""
-    folder = made.folder / "data/simulated"
+    folder = made.folder / "data/scan"
     process = subprocess.Popen([sys.executable, "src/generate.py"], cwd=made.folder, env=environment(made.home),
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     halves: list = []
@@ -240,7 +240,7 @@ DAMAGES = {
     "metric in git (`cache: false`) edited": (metric_edited, METRIC, "mismatch"),
     "the same, modification time restored": (metric_edited_quietly, METRIC, "mismatch"),
     "MD5 collision swapped in": (collided, "data/collision.bin", "mismatch"),
-    "manifest entry removed": (entry_removed, "data/simulated/test.cxi", "unlisted"),
+    "manifest entry removed": (entry_removed, "data/scan/test.cxi", "unlisted"),
     "dvc.lock and manifest.json disagree": (lock_edited, VIEW, "mismatch"),
     "half-written output after a kill, then `dvc commit -f`": (killed, COUNTS, "mismatch"),
 }

@@ -24,7 +24,7 @@ TUNED = {
     forward: {"FLOOR": 0.05, "LIT": 0.02, "DARK": 1e-3},
     descent: {"MEMORY": 8, "ARMIJO": 1e-4, "SOLVED": 0.05, "SHORTEST": 1e-3},
     posterior: {"ROUNDS": 8, "BOOST": 0.1, "SHALLOW": 1e-3},
-    poisson_map: {"PULL": 0.5, "TYPICAL": 1.0, "CONVERGED": 3e-5, "LATELY": 5, "PROBE_STEP": 0.5, "PROBE_EVERY": 3},
+    poisson_map: {"PULL": 0.5, "TYPICAL": 1.0, "CONVERGED": 3e-5, "LATELY": 5},
     priors: {"WEIGHTS": {"tv": (1.0, 0.0), "hessian": (0.0, 1.0), "mixed": (0.5, 0.3)}},
     problem: {"BLOCK": 32, "KEPT": 2**22},
     hybrid: {"STEP": 0.5, "SYMMETRIES": 8},

@@ -153,7 +153,7 @@ def append(path):
 @pytest.mark.parametrize(
     ("name", "damage", "words"),
     [
-        ("data/simulated/truth.h5", append, "data/simulated/truth.h5: workspace bytes differ"),
+        ("data/scan/truth.h5", append, "data/scan/truth.h5: workspace bytes differ"),
         ("data/views/dense.h5", Path.unlink, "data/views/dense.h5: listed in manifest.json, not in the workspace"),
         ("manifest.json", append, "manifest.json: bytes differ from dvc.lock"),
         ("src/generate.py", append, "stage generate: not as in dvc.lock ([{'changed deps': {'src/generate.py': 'mod"),

@@ -82,7 +82,7 @@ def test_training_never_reads_the_truth(copied):
     arms = ("dense", "baseline", "own")
     names = [*(f"data/bundles/{arm}/wts.h5.zip" for arm in arms), "data/map/map.h5"]
     before = digests(copied, *names)
-    (copied.folder / "data/simulated/truth.h5").unlink()
+    (copied.folder / "data/scan/truth.h5").unlink()
     for arm in arms:
         shutil.rmtree(copied.folder / f"data/bundles/{arm}")
         copied.run("python", "src/train.py", arm)
@@ -117,11 +117,9 @@ def test_group_size_is_one_parameter(copied, size):
 
 
 def test_a_stage_refuses_an_edited_dataset(copied):
-    flip(copied.folder / "data/simulated/train.cxi")
+    flip(copied.folder / "data/scan/train.cxi")
     done = copied.run("python", "src/overlap.py", ok=False)
-    assert (
-        done.returncode == 1 and "data/simulated/train.cxi: differs" in done.stderr and "Traceback" not in done.stderr
-    )
+    assert done.returncode == 1 and "data/scan/train.cxi: differs" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

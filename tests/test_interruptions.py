@@ -86,7 +86,7 @@ def test_a_file_that_cannot_grow(finished, copied, stage):
 
 @pytest.mark.skipif(not mounts_allowed(), reason="no mount namespaces here")
 def test_a_full_disk(finished, copied):
-    full = namespace("mount -t tmpfs -o size=200k none data/simulated", *script("generate"))
+    full = namespace("mount -t tmpfs -o size=200k none data/scan", *script("generate"))
     assert_fails_in_one_line(copied, full, "No space left on device")
     assert_retry_recovers(finished, copied, "generate")
 

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from ptychodose.iterative import poisson_map
 from ptychodose.physics import noise
@@ -25,23 +24,24 @@ CLIMBS = [
 
 def choose(monkeypatch, table, settings=SETTINGS):
     """The choice among weights 0.4 * 2^k whose held-out losses are table[k]; every run takes 10 iterations and its
-    canvas is k. Also what the runs were given, the two parts of the scan, and the probes set on the way."""
-    scan, runs, parts, probes = scene(1e4).scan, [], [], []
+    canvas is k. Also what the runs were given, and the two parts of the scan."""
+    scan, runs, parts = scene(1e4).scan, [], []
 
     def problem(part):
         parts.append(part)
-        made = SimpleNamespace(probe=torch.as_tensor(part.probe), flat=lambda: "flat", set_probe=probes.append)
+        made = SimpleNamespace(flat=lambda: "flat")
         made.losses = lambda canvas: np.array([0.5, 1.5]) * table[canvas]
         return made
 
-    def reconstruct(posterior, given, start):
+    def minimise(posterior, start, iterations):
+        assert iterations == settings.iterations
         k = round(np.log2(posterior.weight / 0.4))
         runs.append((k, start))
-        return k, 10
+        return k, [0.0] * 11
 
     monkeypatch.setattr(poisson_map, "Problem", problem)
-    monkeypatch.setattr(poisson_map, "reconstruct", reconstruct)
-    return poisson_map.choose(scan, settings, noise.stream(0, "solver")), runs, parts, probes
+    monkeypatch.setattr(poisson_map, "minimise", minimise)
+    return poisson_map.choose(scan, settings, noise.stream(0, "solver")), runs, parts
 
 
 @pytest.mark.parametrize(("means", "order", "best"), CLIMBS)
@@ -79,7 +79,7 @@ def test_at_the_end_of_the_grid_there_is_no_parabola():
 
 @pytest.mark.parametrize(("means", "order", "best"), CLIMBS)
 def test_the_weight_goes_half_the_way_to_one_and_the_canvas_is_the_best_ones(monkeypatch, means, order, best):
-    choice, runs, _, _ = choose(monkeypatch, means)
+    choice, runs, _ = choose(monkeypatch, means)
     assert [k for k, _ in runs] == order and choice.canvas == best
     around = [means.get(best + side) for side in (-1, 0, 1)]
     inside = {best - 1, best + 1} <= set(order)
@@ -89,27 +89,17 @@ def test_the_weight_goes_half_the_way_to_one_and_the_canvas_is_the_best_ones(mon
 
 
 def test_every_run_starts_from_the_best_canvas_so_far(monkeypatch):
-    _, runs, _, _ = choose(monkeypatch, {0: 3, 1: 4, -1: 2, -2: 1, -3: 2})
+    _, runs, _ = choose(monkeypatch, {0: 3, 1: 4, -1: 2, -2: 1, -3: 2})
     assert runs == [(0, "flat"), (1, 0), (-1, 0), (-2, -1), (-3, -2)]
 
 
-def test_a_tenth_of_the_photons_judges_and_the_probe_comes_back_whole(monkeypatch):
-    choice, _, parts, probes = choose(monkeypatch, {0: 3, 1: 2, 2: 1, 3: 2})
+def test_a_tenth_of_the_photons_judges(monkeypatch):
+    _, _, parts = choose(monkeypatch, {0: 3, 1: 2, 2: 1, 3: 2})
     scan = scene(1e4).scan
     assert [part.dose / scan.dose for part in parts] == pytest.approx([0.9, 0.1])
     assert (parts[0].read() + parts[1].read() == scan.read()).all(), "no photon does both"
     for part, share in zip(parts, (0.9, 0.1), strict=True):
         assert part.probe == pytest.approx(scan.probe * share**0.5, rel=1e-5)
-    assert choice.probe == pytest.approx(scan.probe, rel=1e-5) and not probes
-
-
-def test_a_refined_probe_judges_with_the_held_out_share_of_its_photons(monkeypatch):
-    choice, runs, _, probes = choose(monkeypatch, {0: 1, 1: 2, -1: 3}, replace(SETTINGS, refine_probe=True))
-    scan = scene(1e4).scan
-    assert len(probes) == len(runs) == 3
-    for probe in probes:
-        assert probe.numpy() == pytest.approx(scan.probe * 0.1**0.5, rel=1e-5), "sqrt(0.9) sqrt(0.1 / 0.9)"
-    assert choice.probe == pytest.approx(scan.probe, rel=1e-5)
 
 
 def test_a_given_weight_is_taken_as_it_is_and_holds_no_photon_out(monkeypatch):
@@ -117,13 +107,3 @@ def test_a_given_weight_is_taken_as_it_is_and_holds_no_photon_out(monkeypatch):
     s = scene(1e4)
     found = poisson_map.solve(s.scan, replace(SETTINGS, iterations=3), noise.stream(0, "solver"), 0.7)
     assert found.weight == 0.7 and found.tried == [] and found.iterations == 3
-
-
-def test_a_refined_probe_moves_every_third_iteration(monkeypatch):
-    """Seven iterations are asked for: three rounds of three."""
-    done, moved = [], []
-    monkeypatch.setattr(poisson_map, "minimise", lambda posterior, canvas, n: (done.append(n) or canvas + 1, [0.0]))
-    monkeypatch.setattr(poisson_map, "_refine", lambda problem, canvas: moved.append(canvas))
-    settings = replace(SETTINGS, refine_probe=True, iterations=7)
-    canvas, steps = poisson_map.reconstruct(SimpleNamespace(problem=None), settings, 0)
-    assert (canvas, steps, done, moved) == (3, 9, [3, 3, 3], [1, 2, 3])

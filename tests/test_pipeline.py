@@ -56,7 +56,7 @@ def test_what_learns_from_procedural_objects_depends_on_no_dose_and_no_counts():
     for name, stage in STAGES.items():
         if name in ("probe", "limit") or (name.startswith("train") and name != "train_own"):
             assert "dose" not in stage["params"]
-            assert not any(dep.startswith("data/simulated") for dep in stage["deps"])
+            assert not any(dep.startswith("data/scan") for dep in stage["deps"])
             if name != "limit":  # a view is the same file at every dose
                 assert not any(dep.startswith("data/views") for dep in stage["deps"])
 

@@ -9,7 +9,7 @@ import torch
 from ptychodose.iterative import descent, poisson_map
 from ptychodose.iterative.posterior import Posterior
 from ptychodose.iterative.problem import Problem
-from ptychodose.physics import forward, noise
+from ptychodose.physics import noise
 from ptychodose.score import scoring
 from ptychodose.score.region import scored_region
 from ptychodose.study import params
@@ -75,21 +75,6 @@ def test_fractional_positions_cost_no_accuracy(bright):
     errors = [error(solve(replace(bright, scan=s), weight=SETTINGS.weight, iterations=50).obj, bright)
               for s in (bright.scan, whole)]  # fmt: skip
     assert errors[0] == pytest.approx(errors[1], rel=0.15)
-
-
-@pytest.mark.parametrize("modes", [1, 2])
-def test_probe_gradient_equals_autograd(bright, modes):
-    waves = np.concatenate([bright.scan.probe, 0.5 * np.roll(bright.scan.probe, 4, 1)])[:modes]
-    problem = Problem(replace(bright.scan.select(np.arange(40)), probe=waves))
-    canvas = canvas_of(problem, bright.obj) * 0.9
-    probe = problem.probe.clone().requires_grad_()
-    shifted, total = forward.shift_probe(probe, problem.offsets), torch.zeros(())
-    for start, part in zip(range(0, 40, 32), problem.parts(), strict=True):
-        under = part.with_probes(shifted[:, start : start + 32])
-        total = total + forward.losses(canvas[None], under).sum() * 64**2
-    total.backward()
-    exact = problem.probe_gradient(canvas)
-    assert torch.allclose(probe.grad / 2, exact, atol=2e-3 * float(exact.abs().max()))  # torch: dL/dP* doubled
 
 
 def test_a_share_of_the_photons_comes_with_a_share_of_the_probe(bright):
@@ -192,42 +177,3 @@ def defocused(probe, share=0.3):
     y, x = (np.indices(probe.shape) - len(probe) / 2) / len(probe)
     wave = pupil * np.exp(1j * share * np.pi * 52 * (x**2 + y**2))
     return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(wave)))
-
-
-WRONG = {"defocus": defocused, "aberration": smooth_phase}
-
-
-@pytest.mark.parametrize("kind", ["defocus", pytest.param("aberration", marks=pytest.mark.slow)])
-def test_refining_a_wrong_probe_finds_the_right_one(kind):
-    s = scene(1e5)
-    right = s.scan.probe
-    wrong = WRONG[kind](right[0])[None]
-    wrong = (wrong * np.linalg.norm(right) / np.linalg.norm(wrong)).astype(np.complex64)
-    given = {"probe": wrong, "weight": SETTINGS.weight, "iterations": SETTINGS.iterations}
-    fixed, refined = (solve(s, replace(SETTINGS, refine_probe=on), **given) for on in (False, True))
-    losses = []
-    for found in (fixed, refined):
-        problem = Problem(replace(s.scan, probe=found.probe))
-        losses.append(problem.losses(canvas_of(problem, found.obj)).mean())
-    assert losses[1] < 0.8 * losses[0] and error(refined.obj, s) < 0.5 * error(fixed.obj, s)
-    assert np.array_equal(fixed.probe, wrong)
-    likeness = [abs(np.vdot(probe, right)) / np.linalg.norm(right) ** 2 for probe in (wrong, refined.probe)]
-    assert 1 - likeness[1] < 0.2 * (1 - likeness[0])
-    assert np.linalg.norm(refined.probe) == pytest.approx(np.linalg.norm(wrong), rel=1e-3), "photons are the dose's"
-
-
-@pytest.mark.slow
-def test_refinement_wins_back_most_of_the_heldout_loss_of_a_wrong_probe(bright):
-    wrong = smooth_phase(bright.scan.probe[0])[None].astype(np.complex64)
-    cases = {"right": (bright.scan.probe, False), "wrong": (wrong, False), "refined": (wrong, True)}
-    loss = {}
-    for name, (probe, on) in cases.items():
-        settings = replace(SETTINGS, refine_probe=on, weight_moves=0, iterations=60)
-        loss[name] = solve(bright, settings, probe=probe).tried[0][1]
-    assert loss["right"] < loss["refined"] < 0.5 * (loss["right"] + loss["wrong"])
-
-
-def test_refining_the_right_probe_does_little_harm(bright):
-    settings = [replace(SETTINGS, refine_probe=on, iterations=45) for on in (False, True)]
-    found = [error(solve(bright, each, weight=1.0).obj, bright) for each in settings]
-    assert found[1] < 1.2 * found[0]

@@ -24,13 +24,13 @@ def kept(tmp_path_factory):
     """A DVC repository whose experiment has a truth and three objects, none of them in the workspace; and the truth."""
     folder = tmp_path_factory.mktemp("kept")
     truth = textures.synthetic_object((150, 122), 0.5, 0.1, noise.stream(0, "object")).astype(np.complex64)
-    for name, turn in {"simulated/truth": 1, "reconstructions/map": 1j, "reconstructions/flat": 1}.items():
+    for name, turn in {"scan/truth": 1, "reconstructions/map": 1j, "reconstructions/flat": 1}.items():
         (folder / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         write_arrays(folder / f"data/{name}.h5", {"obj": truth * np.complex64(turn)})
     write_arrays(folder / "data/reconstructions/dense.h5", {"obj": -truth})
     study = Study(folder, folder / "home")
     for line in (
-        "git init -q", "dvc init -q", "dvc add -q data/simulated/truth.h5 data/reconstructions",
+        "git init -q", "dvc init -q", "dvc add -q data/scan/truth.h5 data/reconstructions",
         "git add .dvc/config data", "git commit -qm x", f"git update-ref {EXPERIMENT} HEAD", "git rm -rq data",
         "git commit -qm y --allow-empty", "rm -r data",
     ):  # fmt: skip

@@ -6,38 +6,31 @@ by thinning, among converged runs, never by truth. The sub-pixel part of a posit
 probe, so nothing is interpolated.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ptychodose.iterative import descent
 from ptychodose.iterative.posterior import Posterior
 from ptychodose.iterative.problem import Problem
-from ptychodose.physics import forward
-from ptychodose.physics.forward import LIT
 from ptychodose.scans.scan import Scan
 from ptychodose.study.settings import MapSettings
 
 PULL, TYPICAL = 0.5, 1.0  # the weight goes half the way, on a log scale, from what held-out photons choose to this
 CONVERGED = 3e-5  # nats per pixel and iteration: a run that gains less, on average over ...
 LATELY = 5  # ... these iterations, has converged
-PROBE_STEP = 0.5  # of the preconditioned probe gradient
-PROBE_EVERY = 3  # iterations; a step on the probe costs as much as two on the object
 
 
 @dataclass(frozen=True)
 class Solution:
-    """obj (H, W) complex64 (flat where no light fell), probe (M, N, N) complex64, the weight of the prior, the
-    iterations of the final run, `tried`: (weight, held-out loss per detector pixel, iterations) of every weight."""
+    """obj (H, W) complex64 (flat where no light fell), the weight of the prior, the iterations of the final run,
+    `tried`: (weight, held-out loss per detector pixel, iterations) of every weight."""
 
     obj: NDArray[np.complex64]
-    probe: NDArray[np.complex64]
     weight: float
     iterations: int
     tried: list[tuple[float, float, int]]
@@ -45,12 +38,11 @@ class Solution:
 
 @dataclass(frozen=True)
 class Choice:
-    """What held-out photons chose: the weight, the canvas (None: flat) and probe (M, N, N) of its neighbour on the
-    grid, and all that was tried, as in `Solution`."""
+    """What held-out photons chose: the weight, the canvas of its neighbour on the grid (None: flat), and all that was
+    tried, as in `Solution`."""
 
     weight: float
     canvas: Tensor | None
-    probe: NDArray[np.complex64]
     tried: list[tuple[float, float, int]]
 
 
@@ -75,48 +67,23 @@ def minimise(posterior: OfProblem, start: Tensor, iterations: int) -> tuple[Tens
     return reached, values
 
 
-def reconstruct(posterior: Posterior, settings: MapSettings, start: Tensor) -> tuple[Tensor, int]:
-    """The canvas (H, W) of least posterior and the iterations it took; with `refine_probe` the problem's probe
-    moves too, between short runs."""
-    if not settings.refine_probe:
-        canvas, values = minimise(posterior, start, settings.iterations)
-        return canvas, len(values) - 1
-    canvas, done = start, 0
-    while done < settings.iterations:
-        canvas, _ = minimise(posterior, canvas, PROBE_EVERY)
-        _refine(posterior.problem, canvas)
-        done += PROBE_EVERY
-    return canvas, done
-
-
-def _refine(problem: Problem, obj: Tensor) -> None:
-    """One preconditioned gradient step on the probe; its photons are kept, their number being the dose's business."""
-    size = problem.probe.shape[-1]
-    seen = torch.zeros(size, size)
-    for p in problem.parts():
-        seen += forward.measure(forward.extract(obj[None], p.corners, size))[0].sum(0)
-    energy = forward.measure(problem.probe).sum()
-    probe = problem.probe - PROBE_STEP * problem.probe_gradient(obj) / (seen + LIT * seen.max())
-    problem.set_probe(probe * math.sqrt(float(energy / forward.measure(probe).sum())))
-
-
 def solve(scan: Scan, settings: MapSettings, rng: np.random.Generator, weight: float | None = None) -> Solution:
     """Reconstruct the object of a scan. Given a `weight`, no photons are held out."""
-    chosen = choose(scan, settings, rng) if weight is None else Choice(weight, None, scan.probe, [])
-    problem = Problem(replace(scan, probe=chosen.probe))
+    chosen = choose(scan, settings, rng) if weight is None else Choice(weight, None, [])
+    problem = Problem(scan)
     posterior = Posterior(problem, settings.prior, settings.smoothing, chosen.weight)
-    canvas, steps = reconstruct(posterior, settings, problem.flat() if chosen.canvas is None else chosen.canvas)
+    start = problem.flat() if chosen.canvas is None else chosen.canvas
+    canvas, values = minimise(posterior, start, settings.iterations)
     obj = np.full(scan.shape, problem.level, np.complex64)
     obj[problem.window][problem.seen] = canvas.numpy()[problem.seen]
-    return Solution(obj, problem.probe.numpy(), chosen.weight, steps, chosen.tried)
+    return Solution(obj, chosen.weight, len(values) - 1, chosen.tried)
 
 
 @dataclass(frozen=True)
 class _Tried:
-    """A converged run at one weight: canvas, probe of the kept photons, held-out loss, iterations."""
+    """A converged run at one weight: canvas, held-out loss, iterations."""
 
     canvas: Tensor
-    probe: Tensor
     loss: float
     iterations: int
 
@@ -130,8 +97,7 @@ def choose(scan: Scan, settings: MapSettings, rng: np.random.Generator) -> Choic
     20,000 photons per pixel the error against truth was 4.1 % above that of the best weight, and 2.3 % halfway between
     the weight that they choose and 1; log(best weight) = 0.47 log(chosen one) - 0.01.
     """
-    share = 1 - settings.heldout
-    kept, rest = (Problem(part) for part in scan.split(share, rng))
+    kept, rest = (Problem(part) for part in scan.split(1 - settings.heldout, rng))
     found: dict[int, _Tried] = {}
 
     def weight_of(k: float) -> float:
@@ -141,17 +107,14 @@ def choose(scan: Scan, settings: MapSettings, rng: np.random.Generator) -> Choic
         if k not in found:
             start = found[near].canvas if near in found else kept.flat()
             posterior = Posterior(kept, settings.prior, settings.smoothing, weight_of(k))
-            canvas, steps = reconstruct(posterior, settings, start)
-            if settings.refine_probe:
-                rest.set_probe(kept.probe * math.sqrt((1 - share) / share))
-            found[k] = _Tried(canvas, kept.probe, float(rest.losses(canvas).mean()), steps)
+            canvas, values = minimise(posterior, start, settings.iterations)
+            found[k] = _Tried(canvas, float(rest.losses(canvas).mean()), len(values) - 1)
         return found[k].loss
 
     best = climb(loss, settings.weight_moves)
     tried = [(weight_of(k), found[k].loss, found[k].iterations) for k in sorted(found)]
-    probe = (found[best].probe / share**0.5).numpy()
     weight = weight_of(best + vertex(found, best)) ** (1 - PULL) * TYPICAL**PULL
-    return Choice(weight, found[best].canvas, probe, tried)
+    return Choice(weight, found[best].canvas, tried)
 
 
 def climb(loss: Callable[[int, int], float], moves: int) -> int:

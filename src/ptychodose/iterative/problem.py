@@ -112,12 +112,3 @@ class Problem:
     def losses(self, obj: Tensor) -> NDArray[np.float64]:
         """Mean Poisson loss per good detector pixel (see forward.poisson_nll) of every pattern (n,)."""
         return torch.cat([forward.losses(obj[None], p)[0] for p in self.parts()]).numpy()
-
-    def probe_gradient(self, obj: Tensor) -> Tensor:
-        """Likelihood gradient (M, N, N) with respect to conj(probe), sub-pixel shifts undone pattern by pattern."""
-        total = torch.zeros_like(self.probe)
-        for block, p in zip(self.blocks(), self.parts(), strict=True):
-            patches = forward.extract(obj[None], p.corners, self.probe.shape[-1])[:, :, None]  # (1, block, 1, N, N)
-            back = patches.conj() * forward.residual_waves(obj[None], p)  # (1, block, M, N, N)
-            total += forward.shift_probe(back, -self.offsets[:, block])[0].sum(0)  # the adjoint of the shift
-        return total

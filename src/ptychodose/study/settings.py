@@ -125,7 +125,7 @@ MEASURED = Solve(probe=3, positions=2.0, background=True, mask=True)  # what eve
 
 @dataclass(frozen=True, kw_only=True)
 class MapSettings:
-    """Poisson maximum a posteriori: prior, choice of its weight by held-out photons, probe."""
+    """Poisson maximum a posteriori: prior, choice of its weight by held-out photons."""
 
     prior: str = choice("tv", "hessian", "mixed")
     smoothing: float = limit(0, 1, open_low=True)
@@ -134,7 +134,6 @@ class MapSettings:
     weight_moves: int = limit(0, 20)
     heldout: float = limit(0, 0.5, open_low=True)
     iterations: int = limit(1, 10**5)
-    refine_probe: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from ptychodose.score.region import Region
 from ptychodose.sweeps.dvc_queue import DvcQueue
 
 ARMS = ("baseline", "dense", "map", "hybrid")
-TRUTH, OBJECTS = "data/simulated/truth.h5", "data/reconstructions"
+TRUTH, OBJECTS = "data/scan/truth.h5", "data/reconstructions"
 Images = dict[str, NDArray[np.complex64]]
 
 
