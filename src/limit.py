@@ -10,6 +10,7 @@ from ptychodose.scans import acquisition, base, views
 from ptychodose.score.region import scored_region
 from ptychodose.study import params
 from ptychodose.study.manifest import check_inputs, write_stage_manifest
+from ptychodose.study.settings import Params
 from ptychodose.study.stage import run
 
 VIEWS, OUT = Path("data/views"), Path("data/limit")
@@ -21,6 +22,9 @@ def main() -> None:
     study = params.load()
     paths = [VIEWS / f"{name}.h5" for name in study.views()]
     check_inputs("overlap", paths)
+    if study.generate.source == "measured":
+        _write(study, paths, {"views": {}, "ratio": None, "skipped": "the bounds need the true object"})
+        return
     source = base.load(study.generate, noise.stream(study.seed_of("object"), "object"))
     scan = acquisition.plan(source, study.generate, 1.0, study.seed_of("noise"))["test"]
     built = views.read_built(paths, "test", {view: {GROUP} for view in study.views()})
@@ -37,7 +41,10 @@ def main() -> None:
         if name == "dense":
             compared = limits.ratio(known, view.index[view.groups[GROUP]], study.limit.groups, crop)
     frame = {"rows": [crop[0].start, crop[0].stop], "columns": [crop[1].start, crop[1].stop]}
-    document = {"views": rows, "ratio": compared, "crop": {**frame, "margin": study.limit.margin}}
+    _write(study, paths, {"views": rows, "ratio": compared, "crop": {**frame, "margin": study.limit.margin}})
+
+
+def _write(study: Params, paths: list[Path], document: dict) -> None:
     with atomic_folder(OUT) as folder:
         write_json(folder / "limit.json", document)
     shared = {"seed": study.seed, "seeds": study.seeds, "generate": study.generate, "overlap": study.overlap}

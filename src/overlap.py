@@ -7,7 +7,7 @@ import numpy as np
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.png import save_figure
 from ptychodose.physics import lattice, noise
-from ptychodose.scans import cxi, figures, views
+from ptychodose.scans import cxi, figures, measured, views
 from ptychodose.scans.scan import Scan
 from ptychodose.study import params
 from ptychodose.study.manifest import check_inputs, write_stage_manifest
@@ -23,7 +23,7 @@ def main() -> None:
     """data/scan/{train,test}.cxi -> data/views/: selections, measures (JSON), a picture."""
     study = params.load()
     check_inputs("generate", list(SPLITS.values()))
-    details: dict[str, dict] = {}
+    simulated, details = study.generate.source == "simulate", dict[str, dict]()
     drawn: dict[str, dict[str, views.View]] = {}
     with cxi.dataset(SPLITS["train"]) as train, cxi.dataset(SPLITS["test"]) as test:
         scans = {"train": train, "test": test}
@@ -34,7 +34,7 @@ def main() -> None:
                 views.write_skipped(path, name, reason)
                 details[name] = {"skipped": reason}
                 continue
-            step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}")
+            step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}") if simulated else None
             drawn[name], details[name] = _build(study, name, step, scans, noise.stream(study.seed, "views", number))
             views.write(path, name, drawn[name])
         save_figure(figures.views(scans, drawn), OUT / "views.png")
@@ -55,16 +55,24 @@ def main() -> None:
     )
 
 
-def _build(study: Params, name: str, step: int, scans: dict[str, Scan], rng: np.random.Generator) -> tuple[dict, dict]:
-    """Both splits of one view, and their measures."""
-    built, measured = {}, {}
+def _build(
+    study: Params, name: str, step: int | None, scans: dict[str, Scan], rng: np.random.Generator
+) -> tuple[dict, dict]:
+    """Both splits of one view, and their measures; `step` is None for a measured scan, which has no lattice."""
+    built, found = {}, {}
     for split, scan in scans.items():
         wanted, arms = (study.overlap.train_patterns, ["own"]) if split == "train" else (None, ARMS)
         sizes = study.group_sizes(arms)[name] | {4}  # groups of 4 measure M1 and M3 of every view
         rule = views.Rule(frozenset(sizes), study.overlap.neighbours)
-        built[split] = views.select(scan, step, wanted, rule, rng, f"overlap.{name}, {split} split")
-        measured[split] = views.describe(scan, built[split], step, 4, study.overlap.neighbours)
-    return built, measured
+        where = f"overlap.{name}, {split} split"
+        if step is None:
+            index = measured.patterns_of(scan, name, study.views()[name] or 0.0)
+            few = views.Rule(rule.fillable(len(index)) | {4}, rule.neighbours)
+            built[split] = views.grouped(scan, index, np.zeros(len(index), np.int32), few, rng, where)
+        else:
+            built[split] = views.select(scan, step, wanted, rule, rng, where)
+        found[split] = views.describe(scan, built[split], step, 4, study.overlap.neighbours)
+    return built, found
 
 
 def _headline(details: dict) -> dict:

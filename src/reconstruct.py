@@ -10,7 +10,7 @@ from ptychodose.physics import portable
 from ptychodose.reconstruct import arms
 from ptychodose.reconstruct.reconstructors import Reconstruction
 from ptychodose.scans import cxi, views
-from ptychodose.scans.trial import Trial
+from ptychodose.scans.trial import SOLVED, Trial, read_found
 from ptychodose.study import isa, params
 from ptychodose.study.manifest import check_inputs, environment, write_stage_manifest
 from ptychodose.study.settings import Params
@@ -29,11 +29,13 @@ def main() -> None:
     paths = [VIEWS / f"{name}.h5" for name in study.views()]
     check_inputs("generate", [TEST])
     check_inputs("overlap", paths)
+    check_inputs("solve", [SOLVED])
     check_inputs("reconstruct_map", [MAP])
     jobs = _jobs(study)
     solved = {path.stem: _solution(path) for path in MAP.glob("*.h5")}
     with cxi.dataset(TEST) as scan:
-        trial = Trial(scan, views.read_built(paths, "test", study.group_sizes()))
+        trained = [job["arm"] for job in jobs["jobs"]]
+        trial = Trial(scan, views.read_built(paths, "test", study.group_sizes(trained)), read_found())
         rows = {"flat": arms.Row(scan.flat(), view=None)} | arms.networks(trial, study, jobs["jobs"])
         rows |= arms.registered(trial, study, solved) | arms.of_stage(trial, study, solved)
         with atomic_folder(OUT) as folder:
@@ -42,7 +44,14 @@ def main() -> None:
     write_json(JOBS, jobs)
     parameters = {"seed": study.seed, "seeds": study.seeds, "arms": study.arms(), "hybrid": study.train_hybrid.bundle,
                   "reconstruct_map": study.reconstruct_map}  # fmt: skip
-    inputs = [TEST, *paths, MAP, *(BUNDLES / name for name in study.arms()), Path(study.train_hybrid.bundle).parent]
+    inputs = [
+        TEST,
+        *paths,
+        SOLVED,
+        MAP,
+        *(BUNDLES / name for name in study.arms()),
+        Path(study.train_hybrid.bundle).parent,
+    ]
     write_stage_manifest("reconstruct", inputs, [OUT, JOBS], parameters, environment())
 
 

@@ -9,7 +9,7 @@ from ptychodose.formats.h5 import write_arrays
 from ptychodose.iterative import poisson_map
 from ptychodose.physics import noise, portable
 from ptychodose.scans import cxi, views
-from ptychodose.scans.trial import Trial
+from ptychodose.scans.trial import SOLVED, Trial, read_found
 from ptychodose.score import frc
 from ptychodose.score.region import scored_region
 from ptychodose.study import isa, params
@@ -19,6 +19,7 @@ from ptychodose.study.stage import run
 
 TEST, VIEWS, OUT = Path("data/scan/test.cxi"), Path("data/views"), Path("data/map")
 
+NAMES = {"dense": "map", "sparse": "map_sparse", "thinned": "map_thinned"}  # of each case
 STREAMS = {"map": 0, "map_sparse": 1, "map_thinned": 2, "half data": 10}  # which "solver" stream each draws from
 
 
@@ -30,8 +31,9 @@ def main() -> None:
     paths = [VIEWS / f"{name}.h5" for name in study.views()]
     check_inputs("generate", [TEST])
     check_inputs("overlap", paths)
+    check_inputs("solve", [SOLVED])
     with cxi.dataset(TEST) as scan:
-        trial = Trial(scan, views.read_built(paths, "test", {}))
+        trial = Trial(scan, views.read_built(paths, "test", {}), read_found())
         solved = _solve(trial, study)
         halves = _half_data(trial, study, solved["map"].weight) if "map" in solved else None
     record = {name: {"weight": s.weight, "iterations": s.iterations, "tried": s.tried} for name, s in solved.items()}
@@ -41,7 +43,7 @@ def main() -> None:
         write_json(folder / "record.json", {"solved": record, "half_data": halves})
     write_stage_manifest(
         "reconstruct_map",
-        inputs=[TEST, *paths],
+        inputs=[TEST, *paths, SOLVED],
         outputs=[OUT],
         parameters={"seed": study.seed, "seeds": study.seeds, "reconstruct_map": study.reconstruct_map},
         environment=environment(),
@@ -52,15 +54,12 @@ def main() -> None:
 
 def _solve(trial: Trial, study: Params) -> dict[str, poisson_map.Solution]:
     """MAP of the dense view, the sparse view, and the dense view with the sparse one's photons."""
-    share, cases = trial.equal_total, {}
-    if "dense" in trial.views:
-        cases["map"] = trial.of("dense")
-    if "sparse" in trial.views:
-        cases["map_sparse"] = trial.of("sparse")
-    if share is not None:
-        cases["map_thinned"] = trial.thinned(share, study.seed_of("noise"))
-    streams = {name: noise.stream(study.seed, "solver", STREAMS[name]) for name in cases}
-    return {name: poisson_map.solve(scan, study.reconstruct_map, streams[name]) for name, scan in cases.items()}
+    solved = {}
+    for case, scan in trial.cases(study.seed_of("noise")).items():
+        name = NAMES[case]
+        rng = noise.stream(study.seed, "solver", STREAMS[name])
+        solved[name] = poisson_map.solve(scan, study.reconstruct_map, rng)
+    return solved
 
 
 def _half_data(trial: Trial, study: Params, weight: float) -> dict:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from math import isqrt
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ptychodose.errors import StudyError
@@ -87,9 +88,25 @@ def _skipped(study: Params, arm_name: str, arm: Arm, inputs: list[Path]) -> str 
         return f"train_{arm_name}.view is null in params.yaml"
     if study.views()[arm.view] is None:
         return f"overlap.{arm.view} is null in params.yaml"
+    few = _too_few(study, arm_name, arm) if study.generate.source == "measured" else None
+    if few is not None:
+        return few
     for path in inputs:
         check_inputs("probe" if path == PROBE else "generate" if path == DATA else "overlap", [path])
     return None
+
+
+def _too_few(study: Params, arm_name: str, arm: Arm) -> str | None:
+    """Why a measured scan has too few patterns for the arm's groups, or None."""
+    _, attributes = read_arrays(PROBE, "run `dvc repro probe`")
+    patterns = int(str(attributes[f"{arm.view}_patterns"]))
+    rule = views.Rule(frozenset({arm.group_size}), study.overlap.neighbours)
+    if rule.fillable(patterns):
+        return None
+    wanted = 2 * rule.nearest(arm.group_size)
+    return (
+        f"view {arm.view} of the measured scan has {patterns} patterns, fewer than the {wanted} that {arm_name} needs"
+    )
 
 
 def _checkpoint(study: Params, arm_name: str, inputs: list[Path], seconds: float) -> Checkpoint:
@@ -133,13 +150,19 @@ def _train(study: Params, arm_name: str, folder: Path, inputs: list[Path], kept:
 def _procedural(study: Params, arm: Arm) -> tuple[Source, int]:
     """Scans like the arm's view, under the study's probe and detector, over procedural objects; and N."""
     arrays, attributes = read_arrays(PROBE, "run `dvc repro probe`")
-    ratio = study.views()[str(arm.view)] or 0.0
-    step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{arm.view}")
+    ratio, nodes = study.views()[str(arm.view)] or 0.0, study.generate.nodes_per_diameter
+    if f"{arm.view}_ratio" in attributes:  # a measured scan's own, as near as the lattice has it
+        own = float(str(attributes[f"{arm.view}_ratio"]))
+        ratio = 1 - min(max(round(nodes * (1 - own)), 1), nodes) / nodes
+    step = lattice.stride(ratio, nodes, f"overlap.{arm.view}")
     pitch = float(attributes["diameter"]) / study.generate.nodes_per_diameter  # type: ignore[arg-type]
     seed = study.seed_of("network")
     positions, groups = template(pitch, step, arm.group_size, study.overlap.neighbours, seed)
     planned = of_arrays(None, arrays["probe"], positions, (0, 0))
     planned = replace(planned, background=arrays["background"], mask=arrays["mask"] == 0)
+    if "dose" in attributes:  # a measured scan's, in photons
+        unit = (planned.probe / np.sqrt(planned.incident)).astype(np.complex64)
+        planned = replace(planned, probe=unit, dose=float(str(attributes["dose"])))
     device = training.accelerator(study.train.accelerator)
     return ProceduralScans(planned, groups, study.train, seed, device), planned.size
 

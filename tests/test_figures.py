@@ -24,7 +24,7 @@ def truth():
 def draw(truth, ssim=0.5):
     arms = {"baseline": (truth.conj(), None), "dense": (truth * 1.1, np.abs(truth) * (0.2 + 0.1j))}
     scores = {name: {"nrmse": 0.1, "phase_ssim": ssim} for name in arms}
-    return figures.comparison(truth, arms, REGION, 12.8e-9, scores, 1e4)
+    return figures.comparison(truth, arms, REGION, 12.8e-9, scores, ("truth", "10000 photons per pattern"))
 
 
 def test_comparison_has_equal_scales_titles_and_a_scale_bar(truth):

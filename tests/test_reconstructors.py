@@ -209,7 +209,7 @@ def picture(obj, names):
     """Column titles of the comparison of arms `names`, and its width in px."""
     scores = {name: {"nrmse": 0.1, "phase_ssim": 0.5} for name in names}
     figure = figures.comparison(
-        obj, dict.fromkeys(names, (obj, None)), tuple(slice(0, n) for n in obj.shape), 1e-8, scores, 1e4
+        obj, dict.fromkeys(names, (obj, None)), tuple(slice(0, n) for n in obj.shape), 1e-8, scores, ("truth", "x")
     )
     titles = [axes.get_title().split("\n")[0] for axes in figure.axes if axes.get_title()]
     return titles, int(figure.get_size_inches()[0] * DPI)

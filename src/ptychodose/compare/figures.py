@@ -29,13 +29,13 @@ def comparison(
     region: Region,
     pixel_m: float,
     scores: Mapping[str, Mapping[str, float | None]],
-    dose: float,
+    titles: tuple[str, str],
 ) -> Figure:
     """Truth and arms on the region (h, w): amplitude, phase, their errors, and the standard error that an arm states
     for its phase; one colour scale per row, scale bar in um.
 
     `arms` holds objects (H, W), each with its standard error (H, W) or None; `scores` nrmse and phase_ssim per arm.
-    They are aligned as in the scores.
+    They are aligned as in the scores; `titles`: of truth, of the picture.
     """
     target = clean(truth[region])
     rows = _panels(target, [_beside(obj, error, truth, region) for obj, error in arms.values()])
@@ -52,12 +52,12 @@ def comparison(
             drawn = axes.imshow(panel, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
         axes_row[next(i for i, panel in enumerate(panels) if panel is not None)].set_ylabel(label)
         figure.colorbar(drawn, ax=list(axes_row), shrink=0.85, pad=0.01)
-    grid[0][0].set_title("truth", fontsize=10)
+    grid[0][0].set_title(titles[0], fontsize=10)
     for axes, name in zip(grid[0][1:], arms, strict=True):
         row = scores[name]
         axes.set_title(f"{name}\nNRMSE {row['nrmse']:.3f}, phase SSIM {ssim_text(row['phase_ssim'], 2)}", fontsize=10)
     scale_bar(grid[0][0], target.shape, pixel_m)
-    figure.suptitle(f"held-out region (simulated, known probe), {dose:g} photons per pattern", fontsize=11)
+    figure.suptitle(titles[1], fontsize=11)
     return figure
 
 

@@ -22,14 +22,13 @@ from ptychodose.iterative.posterior import Posterior
 from ptychodose.iterative.problem import Problem
 from ptychodose.physics import forward
 from ptychodose.scans.scan import Scan
-from ptychodose.study.settings import MapSettings, Solve
+from ptychodose.study.settings import NOTHING, MapSettings, Solve
 
 # Iterations at most of the four stages: more change the object by less than 2 %.
 FIRST, ALIGNED, PLACED, SETTLED = 15, 10, 40, 40
 FAINT = 0.2  # of the first mode's photons, what each further one starts with: from 2 % it takes twice the iterations
 LEAST = 0.02  # of the photons: a further mode that ends with less is left out, being what noise alone makes
 BLUR = 1.0  # px, of the mean pattern where it bounds the probe's spectrum
-NOTHING = Solve(probe=0, positions=0.0, background=False, mask=False)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ class ProceduralScans:
     the seed, and as many doses, places and noises as there are batches."""
 
     def __init__(self, scan: Scan, groups: NDArray[np.int64], settings: Train, seed: int, device: str = "cpu") -> None:
-        """`scan` is planned: its positions, its probe of unit energy, its background and mask are what counts."""
+        """`scan` is planned: its positions, its probe of unit energy, its background and mask are what counts, and its
+        dose if the background grows with that, as a measured one does; 0 where it does not."""
         self.scan, self.settings, self.size, self.device = scan, settings, groups.shape[1], device
         self.groups = len(groups) * settings.objects
         unseen = unseen_neighbours(scan.positions, groups, np.arange(len(scan)), settings.unseen)
@@ -108,10 +109,11 @@ class ProceduralScans:
             positions = positions[: self.size]
         level = float(np.sqrt((np.abs(obj) ** 2).mean()))
         probe = (self.scan.probe * np.sqrt(dose) / level).astype(np.complex64)
-        scan = replace(self.scan, positions=positions, probe=probe, shape=obj.shape, dose=dose)
+        dark = self.scan.background * (dose / self.scan.dose if self.scan.dose else 1.0)
+        scan = replace(self.scan, positions=positions, probe=probe, shape=obj.shape, dose=dose, background=dark)
         rate = scan.expected(obj)
         counts = noise.draw_counts(rate, rng) * scan.mask
-        share = information_share((rate - scan.background).mean(0), scan.background, scan.mask)
+        share = information_share((rate - dark).mean(0), dark, scan.mask)
         index = np.arange(len(positions))[None]
         corners = tensors.corners_of(scan, index)[0]
         return tensors.patterns(scan, index, corners, obj.shape, counts[None], (level, share))

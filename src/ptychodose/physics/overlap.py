@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import ConvexHull, QhullError, cKDTree
 from scipy.spatial.distance import pdist
 
 RIM = 0.0005  # share of the energy that may lie in what counts as dark border; of 0.003, groups of 16 notice the loss
@@ -71,6 +71,20 @@ def between_groups(positions: NDArray[np.float64], groups: NDArray[np.int64], di
         return None
     distance = np.linalg.norm(centroids[pairs[:, 0]] - centroids[pairs[:, 1]], axis=1)
     return float(disc_overlap(distance, diameter).mean())
+
+
+def mean_step(positions: NDArray[np.float64]) -> float:
+    """Step, px, of a lattice with as many points on as much ground as positions (n, 2): of a lattice its own.
+
+    The ground s^2 n of n cells is the convex hull's area and half a step around it: n s^2 = A + L s / 2 + s^2 for
+    perimeter L (Steiner's formula, square corners). ValueError for positions on one line, which have no area.
+    """
+    try:
+        hull = ConvexHull(positions)
+    except (QhullError, ValueError):
+        raise ValueError(f"{len(positions)} positions enclose no area") from None
+    number, around, inside = len(positions) - 1, hull.area / 4, hull.volume  # of a plane: perimeter and area
+    return float((around + np.sqrt(around**2 + number * inside)) / number)
 
 
 def photons_per_pixel(counts: float, patterns: int, step: float) -> float:

@@ -1,6 +1,6 @@
 """The base of a study: object and probe, from a recipe or from an NPZ of a reconstruction, and the detector's flaws."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from ptychodose.formats.mask import read_mask
 from ptychodose.formats.untrusted import MAX_PIXELS, one_line
 from ptychodose.physics import textures
 from ptychodose.physics.probes import Geometry, ZonePlate, zone_plate_probe
+from ptychodose.scans.scan import Scan
 from ptychodose.study.params import load_yaml, read_section
 from ptychodose.study.settings import Generate, Recipe
 
@@ -62,8 +63,21 @@ def load(settings: Generate, rng: np.random.Generator) -> Base:
 
 
 def files(settings: Generate) -> list[Path]:
-    """What `load` reads."""
-    return [Path(name) for name in (settings.base, settings.mask) if name is not None]
+    """What `load` reads, or the measured scan and what `believed` reads."""
+    source = settings.scan if settings.source == "measured" else settings.base
+    return [Path(name) for name in (source, settings.mask) if name is not None]
+
+
+def believed(scan: Scan, settings: Generate) -> Scan:
+    """A measured scan in memory, with the bad pixels of `generate.mask` beside its own; it knows its geometry and
+    background. StudyError for a background in params.yaml, which would count twice or be ignored."""
+    if settings.background:
+        raise StudyError(
+            f"generate.background: {settings.background:g} is for simulated scans; `solve.background` finds that of a "
+            "measured one"
+        )
+    mask = scan.mask if settings.mask is None else scan.mask & read_mask(Path(settings.mask), scan.size)
+    return replace(scan, mask=mask, nodes=None).copy()
 
 
 def geometry(settings: Generate) -> Geometry:

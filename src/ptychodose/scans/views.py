@@ -36,6 +36,10 @@ class Rule:
         """K for groups of C = `size`."""
         return max(self.neighbours, size)
 
+    def fillable(self, patterns: int) -> frozenset[int]:
+        """The sizes for which a view of so many `patterns` has at least 2 K: with fewer, groups are all alike."""
+        return frozenset(size for size in self.sizes if patterns >= 2 * self.nearest(size))
+
 
 @dataclass(frozen=True)
 class View:
@@ -57,6 +61,18 @@ def select(scan: Scan, step: int, wanted: int | None, rule: Rule, rng: np.random
     index, scans = lattice.select_scans(scan.nodes.index, step, wanted, rng)
     if wanted is not None:
         _check_enough(index, scans, wanted, rule.nearest(max(rule.sizes)), where)
+    return grouped(scan, index, scans, rule, rng, where)
+
+
+def grouped(
+    scan: Scan,
+    index: NDArray[np.int64],
+    scans: NDArray[np.int32],
+    rule: Rule,
+    rng: np.random.Generator,
+    where: str,
+) -> View:
+    """The view of patterns `index` (n,) that belong to `scans` (n,). StudyError when they are too few for a group."""
     positions = scan.positions[index]
     try:
         groups = {size: _groups(positions, scans, size, rule.nearest(size), rng) for size in sorted(rule.sizes)}
@@ -86,16 +102,16 @@ def _check_enough(index: NDArray[np.int64], scans: NDArray[np.int32], wanted: in
     raise StudyError(f"{where}: overlap.train_patterns = {wanted}, but {found}; nearest usable value: {usable}")
 
 
-def describe(scan: Scan, view: View, step: int, group_size: int, neighbours: int) -> dict[str, object]:
+def describe(scan: Scan, view: View, step: int | None, group_size: int, neighbours: int) -> dict[str, object]:
     """Overlap and photons of a view of the finest `scan`: M1 to M3, n-bar, alpha (see `overlap`), numbers of patterns
     and groups.
 
     Scans are measured apart (a group never mixes them) and averaged over patterns; `step` is the stride on the finest
-    lattice.
+    lattice, None where there is no lattice and the step is measured.
     """
-    if scan.nodes is None:
-        raise ValueError("a view is chosen from a lattice")
-    chosen, width, diameter = scan.select(view.index), step * scan.nodes.pitch, scan.diameter
+    chosen, diameter = scan.select(view.index), scan.diameter
+    lattice_step = None if scan.nodes is None or step is None else step * scan.nodes.pitch
+    width = overlap.mean_step(chosen.positions) if lattice_step is None else lattice_step
     groups = view.groups[group_size]
     of_group = view.scan[groups[:, 0]]
     rows = []

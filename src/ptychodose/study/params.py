@@ -27,8 +27,12 @@ def read_section(cls: type, values: Any, where: str) -> Any:
     10000.0. Raises StudyError naming file section, key and value for unknown, missing, mistyped or out-of-range
     entries.
     """
+    named = getattr(cls, "named", {})
+    if isinstance(values, str) and values in named:
+        return named[values]
     if not isinstance(values, dict):
-        raise StudyError(f"{where}: expected a section of `key: value` lines, found {quoted(values)}")
+        words = "".join(f" or {name}" for name in named)
+        raise StudyError(f"{where}: expected a section of `key: value` lines{words}, found {quoted(values)}")
     mark = ": " if where.endswith((".yaml", ".yml")) else "."  # file: section.key
     known, hints = {item.name: item for item in fields(cls)}, get_type_hints(cls)
     for key in values:

@@ -5,7 +5,7 @@ Section `x` of params.yaml is the dataclass `X`, one field per key. Numbers carr
 
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 ARMS = ("baseline", "dense", "wide", "sparse", "own", "cnn")  # trained, in the order of the tables
 
@@ -32,9 +32,11 @@ class Seeds:
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    """Base file, geometry and finest scan."""
+    """Where counts come from: a base file, geometry and finest scan to simulate, or a measured scan."""
 
+    source: str = choice("simulate", "measured")
     base: str
+    scan: str
     energy_ev: float = limit(0, 1e6, open_low=True)
     distance_m: float = limit(0, 100, open_low=True)
     detector_pixel_um: float = limit(0, 1e4, open_low=True)
@@ -112,8 +114,10 @@ class Hybrid:
 @dataclass(frozen=True, kw_only=True)
 class Solve:
     """What of a scan is not known and solved for before any arm sees it: the probe, as so many modes (0 = known);
-    positions, recorded to so many px rms (0 = exactly); a smooth background; dead and hot pixels."""
+    positions, recorded to so many px rms (0 = exactly); a smooth background; dead and hot pixels. A word of `named`
+    may stand for all four."""
 
+    named: ClassVar[dict[str, "Solve"]] = {}
     probe: int = limit(0, 20)
     positions: float = limit(0, 100)
     background: bool
@@ -121,6 +125,8 @@ class Solve:
 
 
 MEASURED = Solve(probe=3, positions=2.0, background=True, mask=True)  # what every measured scan may have
+NOTHING = Solve(probe=0, positions=0.0, background=False, mask=False)
+Solve.named.update(measured=MEASURED, nothing=NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +168,7 @@ class Params:
     seeds: Seeds
     generate: Generate
     overlap: Overlap
+    solve: Solve
     train: Train
     train_baseline: Arm
     train_dense: Arm
