@@ -77,6 +77,8 @@ def main() -> None:
             scores[name] = {**given, **scoring.score(found["obj"], judge.obj, region, scan.pixel_m, found.get("error"))}
         for name, value in _deviances(study, trial, rows, region).items():
             scores[name]["deviance"] = value
+        for name, curve in _json(FOUND / "half_data.json").items():
+            scores[name]["half_data"] = curve
     _write_metrics(study, scan, region, scores, judge)
     _draw(study, scan, judge, region, {name: found for name, (found, _) in rows.items()}, scores)
     stages = ["probe", "generate", "overlap", *(f"train_{name}" for name in study.arms())]

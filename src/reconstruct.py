@@ -11,6 +11,8 @@ from ptychodose.reconstruct import arms
 from ptychodose.reconstruct.reconstructors import Reconstruction
 from ptychodose.scans import cxi, views
 from ptychodose.scans.trial import SOLVED, Trial, read_found
+from ptychodose.score import frc
+from ptychodose.score.region import scored_region
 from ptychodose.study import isa, params
 from ptychodose.study.manifest import check_inputs, environment, write_stage_manifest
 from ptychodose.study.settings import Params
@@ -38,7 +40,9 @@ def main() -> None:
         trial = Trial(scan, views.read_built(paths, "test", study.group_sizes(trained)), read_found())
         rows = {"flat": arms.Row(scan.flat(), view=None)} | arms.networks(trial, study, jobs["jobs"])
         rows |= arms.registered(trial, study, solved) | arms.of_stage(trial, study, solved)
+        halves = _half_data(trial, study, jobs["jobs"]) if study.generate.source == "measured" else {}
         with atomic_folder(OUT) as folder:
+            write_json(folder / "half_data.json", halves)
             for name, row in rows.items():
                 write_arrays(folder / f"{name}.h5", row.arrays(), {"pixel_m": scan.pixel_m, **row.given()})
     write_json(JOBS, jobs)
@@ -59,6 +63,14 @@ def _solution(path: Path) -> Reconstruction:
     """What the MAP stage made of a view."""
     arrays, known = read_arrays(path, "run `dvc repro reconstruct_map`")
     return Reconstruction(arrays["obj"], weight=float(str(known["weight"])))
+
+
+def _half_data(trial: Trial, study: Params, jobs: list[dict]) -> dict[str, dict]:
+    """Of a measured scan, which has no truth: FRC between what an arm makes of two halves of the photons."""
+    region = scored_region([trial.positions(name) for name in trial.views])
+    made = arms.of_halves(trial, study, jobs) if "dense" in trial.views else {}
+    curves = {name: frc.ring_correlation(one[region], other[region]) for name, (one, other) in made.items()}
+    return {name: frc.half_summary(curve, trial.scan.pixel_m) for name, curve in curves.items()}
 
 
 def _jobs(study: Params) -> dict:

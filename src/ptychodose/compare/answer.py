@@ -9,16 +9,26 @@ from ptychodose.score.words import ssim_text
 
 def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
     """Every arm of metrics/compare.json (`headline`), the limits at its dose, and the ratio dense : baseline."""
-    dose = headline["dose_requested"]
+    dose, measured = headline["dose_requested"], "judged_by" in headline
     lines = [f"\ndose {dose:g}: {headline['photons_per_pixel']:.0f} photons per object pixel"]
-    lines.append(f"{'arm':14} {'NRMSE':>7} {'phase SSIM':>11} {'FRC 0.5 (of Nyquist)':>21}")
+    if measured:
+        lines.append(f"beside no truth but a {headline['judged_by']}, which has errors of its own")
+    more = " half-data FRC 1/7  deviance of unseen photons" if measured else ""
+    lines.append(f"{'arm':14} {'NRMSE':>7} {'phase SSIM':>11} {'FRC 0.5 (of Nyquist)':>21}{more}")
     for arm, row in headline.items():
         if isinstance(row, dict):
             lost = arm != "flat" and row["nrmse"] >= headline["flat"]["nrmse"]
             remark = "  NOT better than the flat object" if lost else ""
             ssim = ssim_text(row["phase_ssim"])
-            lines.append(f"{arm:14} {row['nrmse']:7.3f} {ssim:>11} {row['frc50']:21.2f}{remark}")
+            unjudged = _without_truth(details["arms"][arm]) if measured else ""
+            lines.append(f"{arm:14} {row['nrmse']:7.3f} {ssim:>11} {row['frc50']:21.2f}{unjudged}{remark}")
     return "\n".join(lines + _limits(headline, details.get("limit") or {}, dose))
+
+
+def _without_truth(row: Mapping[str, Any]) -> str:
+    """What needs no truth: where the FRC between two halves of the photons falls below 1/7, and the deviance."""
+    half = f"{row['half_data']['1/7']['first']:18.2f}" if "half_data" in row else f"{'':18}"
+    return f"{half} {row['deviance']:28.3f}"
 
 
 def _limits(headline: Mapping[str, Any], limit: Mapping[str, Any], dose: float) -> list[str]:

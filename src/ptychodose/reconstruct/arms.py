@@ -1,7 +1,7 @@
 """The rows of the comparison: control rows, trained bundles and registered reconstructors, on the same photons."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,17 @@ def networks(trial: Trial, params: Params, jobs: list[dict[str, Any]]) -> dict[s
             few = trial.thinned(share, params.seed_of("noise"))
             rows["dense_thinned"] = Row(stitched(few, groups, solver, "dense_thinned", block), view, size, share)
     return rows
+
+
+def of_halves(trial: Trial, params: Params, jobs: list[dict[str, Any]]) -> dict[str, list[NDArray[np.complex64]]]:
+    """The two objects that every arm of the dense view makes of two halves of its photons, under what was found with
+    all of them."""
+    views = {"dense": trial.views["dense"]}
+    mine = [job for job in jobs if params.arms()[job["arm"]].view == "dense"]
+    rng = noise.stream(params.seed, "solver", "half data of every arm")
+    halves = [replace(trial, scan=half, views=views) for half in trial.scan.split(0.5, rng)]
+    first, second = (networks(half, params, mine) | registered(half, params, {}) for half in halves)
+    return {name: [first[name].obj, second[name].obj] for name in first if name in second}
 
 
 def _taught(row: str, job: Mapping[str, Any], dose: float) -> bool:

@@ -54,17 +54,17 @@ class Trial:
 
     def under(self, case: str, other: Scan) -> Scan:
         """The patterns of a case as another recording `other` of the same scan has them, under what was found of the
-        case, scaled to the other's photons."""
-        again = other.select(self.views["dense" if case == "thinned" else case].index).copy()
-        if case not in self.found:
-            return again
-        known = self._as_found(case, again)
-        share = again.incident / known.incident  # the photons of a probe that is solved for stay as they were
-        probe = (known.probe * np.float32(share**0.5)).astype(np.complex64)
-        return replace(known, probe=probe, background=known.background * share)
+        case."""
+        return self._as_found(case, other.select(self.views["dense" if case == "thinned" else case].index).copy())
 
     def _as_found(self, case: str, scan: Scan) -> Scan:
-        return calibration.onto(scan, self.found[case], f"{SOLVED}/{case}.h5") if case in self.found else scan
+        """What was found, scaled to the photons of this recording: those of a probe that is solved for stay."""
+        if case not in self.found:
+            return scan
+        known = calibration.onto(scan, self.found[case], f"{SOLVED}/{case}.h5")
+        share = scan.incident / known.incident
+        probe = (known.probe * np.float32(share**0.5)).astype(np.complex64)
+        return replace(known, probe=probe, background=known.background * share)
 
 
 SOLVED = Path("data/solved")
