@@ -13,7 +13,7 @@ def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
     lines = [f"\ndose {dose:g}: {headline['photons_per_pixel']:.0f} photons per object pixel"]
     if measured:
         lines.append(f"beside no truth but a {headline['judged_by']}, which has errors of its own")
-    more = " half-data FRC 1/7  deviance of unseen photons" if measured else ""
+    more = "  correlation  half-data FRC 1/7  deviance of unseen photons" if measured else ""
     lines.append(f"{'arm':14} {'NRMSE':>7} {'phase SSIM':>11} {'FRC 0.5 (of Nyquist)':>21}{more}")
     for arm, row in headline.items():
         if isinstance(row, dict):
@@ -26,9 +26,10 @@ def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
 
 
 def _without_truth(row: Mapping[str, Any]) -> str:
-    """What needs no truth: where the FRC between two halves of the photons falls below 1/7, and the deviance."""
-    half = f"{row['half_data']['1/7']['first']:18.2f}" if "half_data" in row else f"{'':18}"
-    return f"{half} {row['deviance']:28.3f}"
+    """Correlation with the reference; and what needs none: where the FRC between two halves of the photons falls below
+    1/7, and the deviance."""
+    half = f"{row['half_data']['1/7']['first']:19.2f}" if "half_data" in row else f"{'':19}"
+    return f"{row['aligned']['correlation']:13.3f}{half} {row['deviance']:27.3f}"
 
 
 def _limits(headline: Mapping[str, Any], limit: Mapping[str, Any], dose: float) -> list[str]:
