@@ -20,7 +20,15 @@ from ptychodose.study.settings import Generate
 from ptychodose.study.training_manifest import read_training_manifest
 from sandbox import ROOT
 
-SETTINGS = Generate(base="", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)
+SETTINGS = Generate(
+    source="simulate",
+    scan="none",
+    base="",
+    energy_ev=8800,
+    distance_m=1.0,
+    detector_pixel_um=172.0,
+    nodes_per_diameter=10,
+)
 ARCHITECTURE = {"name": "unrolled", "steps": 2, "gradients": 1, "width": 4, "hidden": 1}
 
 

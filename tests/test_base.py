@@ -10,7 +10,15 @@ from ptychodose.physics import noise
 from ptychodose.scans import base
 from ptychodose.study.settings import Generate
 
-SETTINGS = Generate(base="base.npz", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)
+SETTINGS = Generate(
+    source="simulate",
+    scan="none",
+    base="base.npz",
+    energy_ev=8800,
+    distance_m=1.0,
+    detector_pixel_um=172.0,
+    nodes_per_diameter=10,
+)
 
 
 def arrays(size=64, shape=(201, 143), dtype=np.complex64):

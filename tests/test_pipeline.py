@@ -9,7 +9,7 @@ import yaml
 from closure import ROOT, closure, code
 from ptychodose.study import params
 
-LAST = ("reconstruct_map", "reconstruct", "limit", "compare")
+LAST = ("solve", "reconstruct_map", "reconstruct", "limit", "reference", "compare")
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -44,11 +44,12 @@ def test_parameters_named_in_the_graph_exist():
                 value = value[part]
 
 
-def test_no_training_stage_sees_the_truth():
+def test_no_stage_that_an_arm_hears_of_sees_what_judges():
     for name, stage in STAGES.items():
-        if name not in ("generate", "compare"):
-            assert not any("truth" in dep for dep in stage["deps"])
-        if name.startswith(("train", "reconstruct")):
+        if name not in ("generate", "reference", "compare"):
+            assert not any("truth" in dep or "reference" in dep for dep in stage["deps"])
+        if name.startswith(("train", "solve", "reconstruct")):
+            assert "${generate.scan}" not in stage["deps"], "it holds both halves of the photons"
             assert "${generate.base}" not in stage["deps"], "a measured base holds its object"
 
 

@@ -11,7 +11,15 @@ from ptychodose.scans import acquisition, base
 from ptychodose.study.settings import Generate
 from scenes import zone_plate
 
-SETTINGS = Generate(base="unused.yaml", energy_ev=8800, distance_m=1.0, detector_pixel_um=172.0, nodes_per_diameter=10)
+SETTINGS = Generate(
+    source="simulate",
+    scan="none",
+    base="unused.yaml",
+    energy_ev=8800,
+    distance_m=1.0,
+    detector_pixel_um=172.0,
+    nodes_per_diameter=10,
+)
 
 
 def rng(seed=0):

@@ -40,7 +40,9 @@ def test_compare_joins_every_stage_and_no_pattern_of_a_view_judges(monkeypatch):
     joined, given, trial = [], [], scene(1e4).trial("dense", "sparse")
     sealed = {"check_inputs": lambda *_: None, "join": lambda stages, own, outs: joined.extend([*stages, own])}
     monkeypatch.setattr(compare, "manifest", SimpleNamespace(**sealed))
-    for name, found in {"read_array": trial.scan.flat(), "_rows": {}, "_write_metrics": None, "_draw": None}.items():
+    read = {"obj": trial.scan.flat()}, {"kind": "truth"}
+    replaced = {"read_arrays": read, "read_found": {}, "_json": {}, "_rows": {}, "_write_metrics": None, "_draw": None}
+    for name, found in replaced.items():
         monkeypatch.setattr(compare, name, lambda *_, found=found: found)
     monkeypatch.setattr(compare.views, "read_built", lambda *_: trial.views)
     monkeypatch.setattr(compare.cxi, "dataset", lambda path: nullcontext(trial.scan))

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 from scipy.spatial.distance import pdist
 
+from ptychodose.errors import StudyError
+
 RIM = 0.0005  # share of the energy that may lie in what counts as dark border; of 0.003, groups of 16 notice the loss
 
 
@@ -77,12 +79,14 @@ def mean_step(positions: NDArray[np.float64]) -> float:
     """Step, px, of a lattice with as many points on as much ground as positions (n, 2): of a lattice its own.
 
     The ground s^2 n of n cells is the convex hull's area and half a step around it: n s^2 = A + L s / 2 + s^2 for
-    perimeter L (Steiner's formula, square corners). ValueError for positions on one line, which have no area.
+    perimeter L (Steiner's formula, square corners). StudyError for positions on one line, which have no area.
     """
     try:
         hull = ConvexHull(positions)
     except (QhullError, ValueError):
-        raise ValueError(f"{len(positions)} positions enclose no area") from None
+        raise StudyError(
+            f"{len(positions)} scan positions enclose no area, so there is no step; give a scan of an area"
+        ) from None
     number, around, inside = len(positions) - 1, hull.area / 4, hull.volume  # of a plane: perimeter and area
     return float((around + np.sqrt(around**2 + number * inside)) / number)
 
