@@ -40,7 +40,7 @@ def main() -> None:
         trial = Trial(scan, views.read_built(paths, "test", study.group_sizes(trained)), read_found())
         rows = {"flat": arms.Row(scan.flat(), view=None)} | arms.networks(trial, study, jobs["jobs"])
         rows |= arms.registered(trial, study, solved) | arms.of_stage(trial, study, solved)
-        halves = _half_data(trial, study, jobs["jobs"]) if study.generate.source == "measured" else {}
+        halves = _half_data(trial, study, jobs["jobs"], solved) if study.generate.source == "measured" else {}
         with atomic_folder(OUT) as folder:
             write_json(folder / "half_data.json", halves)
             for name, row in rows.items():
@@ -65,10 +65,11 @@ def _solution(path: Path) -> Reconstruction:
     return Reconstruction(arrays["obj"], weight=float(str(known["weight"])))
 
 
-def _half_data(trial: Trial, study: Params, jobs: list[dict]) -> dict[str, dict]:
+def _half_data(trial: Trial, study: Params, jobs: list[dict], solved: dict[str, Reconstruction]) -> dict[str, dict]:
     """Of a measured scan, which has no truth: FRC between what an arm makes of two halves of the photons."""
     region = scored_region([trial.positions(name) for name in trial.views])
-    made = arms.of_halves(trial, study, jobs) if "dense" in trial.views else {}
+    weight = solved["map"].weight if "map" in solved else None
+    made = {} if weight is None else arms.of_halves(trial, study, jobs, weight)
     curves = {name: frc.ring_correlation(one[region], other[region]) for name, (one, other) in made.items()}
     return {name: frc.half_summary(curve, trial.scan.pixel_m) for name, curve in curves.items()}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ptychodose.errors import StudyError
+from ptychodose.iterative import poisson_map
 from ptychodose.networks import predict, unrolled
 from ptychodose.networks.predict import Solver
 from ptychodose.networks.restore import restore
@@ -80,15 +81,24 @@ def networks(trial: Trial, params: Params, jobs: list[dict[str, Any]]) -> dict[s
     return rows
 
 
-def of_halves(trial: Trial, params: Params, jobs: list[dict[str, Any]]) -> dict[str, list[NDArray[np.complex64]]]:
+def of_halves(
+    trial: Trial, params: Params, jobs: list[dict[str, Any]], weight: float
+) -> dict[str, list[NDArray[np.complex64]]]:
     """The two objects that every arm of the dense view makes of two halves of its photons, under what was found with
-    all of them."""
+    all of them, MAP's `weight` too."""
     views = {"dense": trial.views["dense"]}
     mine = [job for job in jobs if params.arms()[job["arm"]].view == "dense"]
     rng = noise.stream(params.seed, "solver", "half data of every arm")
     halves = [replace(trial, scan=half, views=views) for half in trial.scan.split(0.5, rng)]
-    first, second = (networks(half, params, mine) | registered(half, params, {}) for half in halves)
-    return {name: [first[name].obj, second[name].obj] for name in first if name in second}
+    made = [networks(half, params, mine) | registered(half, params, _map(half, params, weight)) for half in halves]
+    return {name: [rows[name].obj for rows in made] for name in made[0] if name in made[1]}
+
+
+def _map(trial: Trial, params: Params, weight: float) -> dict[str, Reconstruction]:
+    """MAP of the dense view at a weight."""
+    rng = noise.stream(params.seed, "solver", "map of a half")
+    found = poisson_map.solve(trial.of("dense"), params.reconstruct_map, rng, weight)
+    return {"map": Reconstruction(found.obj, weight=weight)}
 
 
 def _taught(row: str, job: Mapping[str, Any], dose: float) -> bool:
