@@ -2,6 +2,7 @@
 
 import ast
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -63,6 +64,16 @@ def test_the_oracle_is_the_truth_through_the_stitching(monkeypatch, tmp_path):
         np.abs(obj[lit] * np.vdot(obj[lit], s.obj[lit]) / abs(np.vdot(obj[lit], s.obj[lit])) - s.obj[lit]).max() < 1e-5
     )
     assert given == {"view": "dense", "group_size": 4, "share": 1.0}
+
+
+def test_where_probe_and_positions_were_solved_for_known_ones_judge_nothing(monkeypatch):
+    """A simulated scan's spare patterns have the true probe, which an object found with another does not fit."""
+    trial = scene(1e4).trial("dense")
+    monkeypatch.setattr(compare, "unseen_patterns", lambda *_: np.arange(3))
+    rows, region = {"flat": ({"obj": trial.scan.flat()}, {"view": None, "share": 1.0})}, (slice(0, 9), slice(0, 9))
+    assert compare._deviances(STUDY, trial, rows, region)["flat"] > 1
+    solved = replace(trial, found={"dense": {}})
+    assert compare._deviances(STUDY, solved, rows, region) == {"flat": None}
 
 
 # reconstruct_map
