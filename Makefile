@@ -9,7 +9,7 @@ REFUSE_OLD = import sys; sys.version_info < (3, 11) and sys.exit("error: $(PYTHO
 	is needed: make setup PYTHON=python3.12" % sys.version_info[:2])
 START := git init && git add -A && git commit -m start
 # Tests that run the whole study by DVC; the others take as long beside them.
-STUDIES := $(addprefix tests/test_,kills.py interruptions.py verify.py verify_repair.py determinism.py end_to_end.py)
+STUDIES := $(addprefix tests/test_,kills.py interruptions.py verify.py end_to_end.py)
 OUTSIDE := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
