@@ -48,8 +48,9 @@ TUNED = {
     orientation: {"LOOKED_AT": 64, "CLEAR": 0.98},
     diagnosis: {"CLEAR": 3.0},
     nuisances: {"DOSE": 1e4, "HOT": 20.0, "STOP": 3, "DEAD": 0.01, "TREMBLES": 7},
-    joint: {"SLACK": 1e-3},
-    solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": 40, "SETTLED": 40, "FAINT": 0.2, "LEAST": 0.02, "BLUR": 1.0},
+    joint: {"SLACK": 1e-3, "SOFT": 0.01},
+    solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": 30, "SETTLED": 50, "ROUNDS": 10, "DRIFT": 0.3, "FAINT": 0.2,
+            "LEAST": 0.02, "BLUR": 1.0},
     limits: {"LEAST": 8, "KNOWN": 0.01, "MOST": 3000, "DIM": 1e-3, "WHITE": 1e-8},
 }  # fmt: skip
 
