@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose.experiment import flaws, solve, unknowns
+from ptychodose.experiment import flaws, modes, solve, unknowns
+from ptychodose.experiment import state as state_of
 from ptychodose.experiment.places import affine, projected, ramps
 from ptychodose.iterative import descent, poisson_map
 from ptychodose.physics import forward, noise, simulate
@@ -36,10 +37,11 @@ def small():
 
 
 def joint(scan, free):
-    state = solve._begin(scan, free)
+    state = state_of.begin(scan, free)
     if free.probe > 1:
-        state = solve._with_modes(state, free.probe)
-    return solve._joint(state, free, SETTINGS)
+        probe = modes.further(state.at.probe.numpy(), free.probe)
+        state = replace(state, at=replace(state.at, probe=torch.as_tensor(probe)))
+    return state_of.joint(state, free, SETTINGS)
 
 
 def random_way(at, part, seed=0):
@@ -125,7 +127,7 @@ def test_a_probe_of_as_many_modes_as_are_asked_for_gets_no_others(small, wanted,
 def test_orthogonal_modes_give_the_same_counts():
     rng = np.random.default_rng(0)
     probe = (rng.standard_normal((3, 64, 64)) + 1j * rng.standard_normal((3, 64, 64))).astype(np.complex64)
-    made, obj = solve.orthogonal(probe), scene(1e4).obj[:80, :80]
+    made, obj = modes.orthogonal(probe), scene(1e4).obj[:80, :80]
     positions = np.array([[35.0, 36.25]])
     counts = [simulate.expected_counts(obj, modes, positions, np.zeros((64, 64))) for modes in (probe, made)]
     np.testing.assert_allclose(counts[1], counts[0], rtol=1e-4)
@@ -136,7 +138,7 @@ def test_orthogonal_modes_give_the_same_counts():
 
 def test_modes_of_noise_alone_are_left_out_and_their_photons_kept():
     probe = np.sqrt(np.array([0.9, 0.085, 0.015]))[:, None, None] * np.eye(4, dtype=np.complex64)[:3, :, None] / 2
-    made = solve.kept(probe.astype(np.complex64).repeat(4, 2))
+    made = modes.kept(probe.astype(np.complex64).repeat(4, 2))
     assert len(made) == 2 and (np.abs(made) ** 2).sum() == pytest.approx((np.abs(probe.repeat(4, 2)) ** 2).sum())
 
 
@@ -246,23 +248,23 @@ def test_a_scan_that_is_too_wide_and_turned_is_put_right():
 def test_positions_stay_on_the_object():
     s = scene(1e4)
     edge = replace(corner(s.scan, 3), shape=tuple(int(v) for v in corner(s.scan, 3).positions.max(0) + 32))
-    state = solve._begin(edge, ONE["positions"])
+    state = state_of.begin(edge, ONE["positions"])
     far = replace(state, at=replace(state.at, places=state.at.places + 40 + 40j))
-    made = solve._scan(far)
+    made = far.solved()
     assert ((np.rint(made.positions) - 32 >= 0) & (np.rint(made.positions) + 32 <= np.array(edge.shape))).all()
 
 
 def at_truth(s, side, unknown):
     """A state at the true object."""
-    state = solve._begin(corner(s.scan, side), unknown)
-    inside = solve._joint(state, unknown, SETTINGS).problem.window
+    state = state_of.begin(corner(s.scan, side), unknown)
+    inside = state_of.joint(state, unknown, SETTINGS).problem.window
     return replace(state, at=replace(state.at, obj=torch.as_tensor(s.obj[inside])))
 
 
 def test_accuracy_is_that_of_the_moves_that_were_made():
     """Moves of known size, shrunk as a prior of 2 px shrinks them: their spread is found, and none where none are."""
     state = at_truth(scene(1e4), 9, replace(NOTHING, positions=2.0))
-    told = solve._joint(state, replace(NOTHING, positions=2.0), SETTINGS).stiffness
+    told = state_of.joint(state, replace(NOTHING, positions=2.0), SETTINGS).stiffness
     rng = torch.Generator().manual_seed(0)
     for size, tolerance in ((0.0, 0.05), (0.3, 0.06), (1.5, 0.3)):
         y, x = size * torch.randn(2, len(told), generator=rng)
@@ -282,15 +284,15 @@ def test_the_stiffness_of_a_place_is_its_fisher_information(dose, background, sh
     up, down, right, left = (simulate.expected_counts(s.obj, small.probe, places) for places in shifted)
     rate = small.expected(s.obj) + forward.FLOOR
     wanted = [(((a - b) / (2 * step)) ** 2 / rate * mask).sum((1, 2)) for a, b in ((up, down), (right, left))]
-    found = torch.view_as_real(solve._joint(state, ONE["positions"], SETTINGS).stiffness).numpy()
+    found = torch.view_as_real(state_of.joint(state, ONE["positions"], SETTINGS).stiffness).numpy()
     assert found == pytest.approx(np.stack(wanted, -1), rel=0.03)
 
 
 def test_a_place_on_a_flat_object_takes_no_endless_step():
     """Nothing is told of it, and yet its step is that on the true object within some times."""
-    state = solve._begin(corner(scene(1e4).scan, 3), ONE["positions"])
+    state = state_of.begin(corner(scene(1e4).scan, 3), ONE["positions"])
     flat, true = (
-        solve._joint(at, ONE["positions"], SETTINGS) for at in (state, at_truth(scene(1e4), 3, ONE["positions"]))
+        state_of.joint(at, ONE["positions"], SETTINGS) for at in (state, at_truth(scene(1e4), 3, ONE["positions"]))
     )
     assert flat.stiffness.abs().max() < 1e-3 * true.stiffness.abs().mean()
     step = [found.preconditioner(found.start.vector()) for found in (flat, true)]
@@ -303,5 +305,5 @@ def test_the_light_that_is_surely_seen_stands_out_of_the_backgrounds_noise():
     mask = np.arange(64 * 64).reshape(64, 64) % 9 > 0
     scan = of_arrays(np.ones((4, 64, 64), np.int64), np.ones((64, 64)), np.full((4, 2), 40.0), (80, 80))
     for level, left in ((0.5, 0.5 - (0.5 / 4) ** 0.5), (0.0, 1.0), (0.9, 0.0)):
-        seen = solve.light_seen(replace(scan, background=np.full((64, 64), level), mask=mask))
+        seen = state_of.light_seen(replace(scan, background=np.full((64, 64), level), mask=mask))
         assert seen.numpy() == pytest.approx(np.full((64, 64), left), abs=1e-6)
