@@ -4,7 +4,6 @@ A separate step for each would have to wait for the others; L-BFGS over the join
 not solved for keeps its value: its gradient is zero.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ptychodose.experiment.places import information, moving, projected, ramps, stiffest
 from ptychodose.experiment.unknowns import Unknowns, knots
 from ptychodose.iterative import descent
 from ptychodose.iterative.posterior import Posterior
@@ -21,6 +21,7 @@ from ptychodose.physics.forward import FLOOR
 from ptychodose.study.settings import Solve
 
 SLACK = 1e-3  # photons of a probe's far field that are allowed where no light was seen
+SOFT = 0.01  # of the greatest stiffness a place may have, the least one steps go by: a flat object's is zero at first
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Joint:
             loss += float(more)
             dark += slope[0].sum(0)
             if self.free.probe or self.free.positions:
-                patches = forward.extract(at.obj[None], part.corners, size)[:, :, None]  # (1, block, 1, N, N)
+                patches = forward.extract(at.obj[None], part.corners, size, part.index)[
+                    :, :, None
+                ]  # (1, block, 1, N, N)
                 told = forward.propagate(patches.conj() * residual)[0]  # with respect to conj(turned)
                 told = told.mul_(ramp.conj())  # and now to conj(spectrum)
                 pull = pull + told.sum(0)
@@ -91,7 +94,6 @@ class Joint:
         at, solve = self.start.of(image), self.posterior.preconditioner(self.start.of(image).obj)
         patterns, size = len(self.problem.counts), self.seen.shape[-1]
         of_probe = 1 / (patterns * self.problem.level**2 + self.tint)
-        of_place = 2 / (self.stiffness + (self.free.positions or 1.0) ** -2)
         good = torch.ones_like(self.seen) if self.problem.mask is None else self.problem.mask
         told, most = (
             knots(size).T @ each @ knots(size) for each in (good / (self.seen + at.background() + FLOOR), good)
@@ -101,9 +103,19 @@ class Joint:
         def apply(slope: Tensor) -> Tensor:
             way = self.start.of(slope)
             probe = forward.back_propagate(of_probe * forward.propagate(way.probe))
-            return Unknowns(solve(way.obj), probe, of_place * way.places, of_root * way.root).vector()
+            return Unknowns(solve(way.obj), probe, self._placed(way.places), of_root * way.root).vector()
 
         return apply
+
+    def _placed(self, way: Tensor) -> Tensor:
+        """A slope (n,) along places in units of its curvature: half of what counts and prior tell of each; of all
+        alike where they move together."""
+        if not self.free.positions:
+            return way
+        told = torch.view_as_real(self.stiffness).clamp(min=SOFT * self.problem.level**2 * stiffest(self.spectrum))
+        if self.together is not None:
+            return 2 * way / told.mean()
+        return torch.view_as_complex(2 * torch.view_as_real(way) / (told + self.free.positions**-2))
 
     @cached_property
     def amplitude(self) -> float:
@@ -118,44 +130,17 @@ class Joint:
         return 1 / (shares / shares.sum() * self.seen / self.problem.level**2 + SLACK) * float(bool(self.free.probe))
 
     @cached_property
-    def stiffness(self) -> float:
-        """At least the Fisher information of one coordinate of one position, px^-2: 2 sum (2 pi f)^2 |spectrum|^2 |flat
-        object|^2, as if the phases of wave and change were independent. A move mostly turns phases, which no count
-        tells, so the truth is some thirty times less on the study's object (tests/test_experiment.py)."""
-        frequency = torch.fft.fftfreq(self.seen.shape[-1]).square()
-        power = forward.measure(forward.propagate(self.problem.probe)).sum(0)
-        per_axis = (power * (frequency[:, None] + frequency)).sum() / 2
-        return float(2 * (2 * math.pi * self.problem.level) ** 2 * per_axis)
+    def stiffness(self) -> Tensor:
+        """Fisher information (n,) of every position, px^-2, y + i x, at the start (see `places.information`)."""
+        at, size, told = self.start, self.seen.shape[-1], []
+        spectrum, background = self.spectrum, self.problem.background + at.background()
+        for block in self.problem.blocks():
+            patches = forward.extract(at.obj[None], self.problem.corners[:, block], size)[0]
+            turned = ramps(at.places[block], size) * spectrum
+            told.append(information(turned, patches, background, self.problem.mask))
+        return torch.cat(told)
 
-
-def ramps(places: Tensor, size: int) -> Tensor:
-    """Phase ramps (n, 1, N, N) that move a spectrum to places (n,) complex, y + i x px (see forward.shift_probe)."""
-    frequency = -2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64)
-    y, x = (along[:, None].double() * frequency for along in (places.real, places.imag))
-    column, row = (torch.polar(torch.ones_like(angle), angle).to(places.dtype) for angle in (y, x))
-    return column[:, None, :, None] * row[:, None, None, :]
-
-
-def moving(told: Tensor, spectrum: Tensor) -> Tensor:
-    """Gradient (n,) along places, half of d/dy + i d/dx, from that with respect to the conjugate spectrum of every
-    pattern (n, M, N, N): a move changes the spectrum (M, N, N) by -2 pi i f times itself."""
-    frequency = 2 * math.pi * torch.fft.fftfreq(spectrum.shape[-1])
-    ways = torch.stack([spectrum * frequency[:, None], spectrum * frequency]).flatten(1)  # (2, M * N * N)
-    change = -(told.flatten(1) @ ways.mH).imag  # (n, 2): Re(conj(told) (-i) way)
-    return torch.complex(change[:, 0], change[:, 1])
-
-
-def projected(places: Tensor, together: Tensor) -> Tensor:
-    """The part of moves (n,) complex that lies in the span of orthonormal moves (2n, k): y of all, then x of all."""
-    moves = torch.cat([places.real, places.imag])
-    y, x = (together @ (together.T @ moves)).chunk(2)
-    return torch.complex(y, x)
-
-
-def affine(positions: Tensor) -> Tensor:
-    """Orthonormal moves (2n, 4) of a scan at positions (n, 2) px whose scale, rotation and shear are wrong about its
-    middle: y and x each may be off by any multiple of y and x."""
-    around = positions - positions.mean(0)
-    nothing = torch.zeros_like(around)
-    moves = torch.cat([torch.cat([around, nothing], 1), torch.cat([nothing, around], 1)])  # (2n, 4)
-    return torch.linalg.qr(moves.double())[0].float()
+    @cached_property
+    def spectrum(self) -> Tensor:
+        """Far field (M, N, N) of the start's probe, corner layout."""
+        return forward.propagate(self.start.probe * (self.amplitude / float(self.start.probe.norm())))
