@@ -9,7 +9,33 @@ from ptychodose.scans.scan import shrunk
 ROUNDED = 3e-7  # relative error of the square of a float32 amplitude, and a little
 DIM = (0.05, 5.0)  # mean counts of a pixel where neighbours differ by their noise and hardly by anything else
 ENOUGH = 2000.0  # counts in such places, for the ratio of noise to Poisson's to be good to some per cent
+NORMALISED = (0.5, 2.0)  # photons per pattern that are no measurement but a norm
 QUIET = 0.8  # of Poisson's variance: less is no counting noise
+
+
+def of_values(
+    values: NDArray, kind: str | None, per_unit: float | None, where: str
+) -> tuple[NDArray[np.unsignedinteger], str]:
+    """Counts (n, H, W) of values that are amplitudes or intensities by `kind`, and how that is known; whole numbers are
+    counts whatever `kind` says, and with None others are amplitudes. StudyError as `of_intensities`, and for amplitudes
+    normalised to a sum of 1."""
+    if per_unit is not None:
+        if kind is None:
+            raise StudyError(f"{where}: with --counts-per-unit say also --values amplitude or intensity")
+        made = of_amplitudes if kind == "amplitude" else of_intensities
+        squares = "their squares" if kind == "amplitude" else "these"
+        return made(values, per_unit, where), f"values: of {kind}; counts = {per_unit:g} x {squares}"
+    if kind == "intensity" or (values == np.rint(values)).all():
+        said = "counts (whole numbers)" if kind == "intensity" else "counts (whole numbers already, not amplitudes)"
+        return of_intensities(values, None, where), f"values: {said}"
+    square = values.astype(np.float64) ** 2
+    total = float(square.sum() / len(square))
+    if NORMALISED[0] < total < NORMALISED[1]:
+        raise StudyError(
+            f"{where}: amplitudes normalised to {total:.3g} photons per pattern; how many there were is "
+            "missing: give --counts-per-unit, the photons of a pattern (nphotons)"
+        )
+    return of_intensities(square, None, where), "values: amplitudes (their squares are whole numbers)"
 
 
 def of_amplitudes(amplitude: NDArray[np.floating], per_unit: float | None, where: str) -> NDArray[np.unsignedinteger]:
