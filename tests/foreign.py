@@ -55,7 +55,7 @@ def of(entries, changes):
 
 
 def hdf5(path, entries, attributes=None, **options):
-    """An HDF5 file of datasets by path; attributes by (path, name), "" for the root. Texts become of variable length."""
+    """An HDF5 file of datasets by path; attributes by (path, name), "" for the root; texts of variable length."""
     with h5py.File(path, "w", **options) as file:
         for name, value in entries.items():
             if isinstance(value, h5py.SoftLink | h5py.ExternalLink):

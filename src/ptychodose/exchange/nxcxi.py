@@ -1,7 +1,8 @@
 """CXI 1.6 (cxidb.org/cxi.html) and its NeXus variant NXcxi_ptycho (fairmat-nfdi.github.io/nexus_definitions), to read.
 
 Photon energy: beam_1/incident_beam_energy; else source_1/energy, where NeXus has the energy of the machine. By their
-`units`; joules where there are none. translation (n, 3) = (x, y, 0) of the probe. mask: 0 or 0x1000 (CXI: "has signal")
+`units`; joules where there are none. translation (n, 3) = (x, y, 0): the patch's column and row, or, where the detector
+has basis_vectors (its slow and fast axis in space), minus its components along these: CXI moves the sample. mask: 0 or 0x1000 (CXI: "has signal")
 is good. Data may be (n, H, W) or, of a raster, (rows, columns, H, W). `image_2` is ptychodus's place of the object.
 """
 
@@ -54,12 +55,13 @@ def read(path: Path, told: Told) -> Raw:
         mask = f"{DETECTOR}/mask"
         bad = None if file.first(mask) is None else ~np.isin(_whole(file, mask), (0, HAS_SIGNAL))
         obj, origin, offset = _object(file)
+        where, axes = _places(file, places)
         return Raw(
             name="CXI",
             where=f"{path}: {data}",
             patterns=patterns,
             kind="intensity",
-            places=_places(file, places),
+            places=where,
             metres=True,
             origin=origin,
             offset=offset,
@@ -69,7 +71,7 @@ def read(path: Path, told: Told) -> Raw:
             energy_ev=energy,
             distance_m=_distance(file),
             pixel_m=_pixel(file, path),
-            how=(f"energy: of {source}", "axes: translation = (x, y, z) of the probe, in metres"),
+            how=(f"energy: of {source}", axes),
         )
 
 
@@ -106,12 +108,23 @@ def _pixel(file: Foreign, path: Path) -> float | None:
     return y if x is None else x
 
 
-def _places(file: Foreign, name: str) -> NDArray[np.float64]:
-    """(n, 2) metres, y then x."""
+def _places(file: Foreign, name: str) -> tuple[NDArray[np.float64], str]:
+    """(n, 2) metres, y then x, and how that is known."""
     values = file.array(name)
     if values.shape[-1:] not in ((2,), (3,)) or values.dtype.kind not in "iuf":
         raise ValueError(f"{name} is {values.dtype} {values.shape}, expected (n, 3)")
-    return values.reshape(-1, values.shape[-1])[:, 1::-1].astype(np.float64) * file.scale(name)
+    moved = values.reshape(-1, values.shape[-1]).astype(np.float64) * file.scale(name)
+    basis = f"{DETECTOR}/basis_vectors"
+    if file.first(basis) is None:
+        return moved[:, 1::-1], "axes: translation = +(x, y), column and row, in metres"
+    vectors = file.array(basis, 2**10)
+    if vectors.shape not in ((2, 3), (3, 2)) or vectors.dtype.kind != "f":
+        raise ValueError(f"{basis} is {vectors.dtype} {vectors.shape}, expected two vectors")
+    axes = (vectors.T if vectors.shape == (3, 2) else vectors)[:, : moved.shape[1]].astype(np.float64)
+    lengths = np.linalg.norm(axes, axis=1)
+    if not lengths.min() > 0 or abs(axes[0] @ axes[1]) > 1e-3 * lengths.prod():
+        raise ValueError(f"{basis} are not at right angles")
+    return -moved @ (axes / lengths[:, None]).T, "axes: translation against the detector's basis_vectors, in metres"
 
 
 def _whole(file: Foreign, name: str) -> NDArray:
