@@ -117,7 +117,8 @@ def cxi(path, t, attributes=None, **changes):
             "translation": np.stack([x, y, 0 * x], 1), "link": h5py.SoftLink("/" + names["data"]), "object": t.obj,
             "centre_x": width / 2 * t.pixel, "centre_y": height / 2 * t.pixel}  # fmt: skip
     entries = {names[key]: value for key, value in of(made, changes).items()}
-    return hdf5(path, entries, {(names[key], name): value for (key, name), value in (attributes or {}).items()})
+    beside = {(names[key], name): value for (key, name), value in (attributes or {}).items()}
+    return hdf5(path, entries, {key: value for key, value in beside.items() if key[0] in entries})
 
 
 def nexus(path, t, **changes):
@@ -141,7 +142,8 @@ def product(path, t, **changes):
     y, x = ((t.positions - np.array([height, width]) / 2) * t.pixel + centre).T
     made = {"probe_position_indexes": np.arange(len(y)), "probe_position_x_m": x, "probe_position_y_m": y,
             "probe": t.probe[None], "object": t.obj[None], "object_layer_spacing_m": np.zeros(0)}  # fmt: skip
-    numbers = {("", "detector_object_distance_m"): t.geometry.distance_m, ("", "photon_energy_eV"): t.geometry.energy_ev,
+    lengths = t.geometry
+    numbers = {("", "detector_object_distance_m"): lengths.distance_m, ("", "photon_energy_eV"): lengths.energy_ev,
                ("", "name"): "scan", ("", "far_field"): True, ("object", "center_x_m"): centre[1],
                ("object", "center_y_m"): centre[0]}  # fmt: skip
     numbers |= {(name, f"pixel_{side}_m"): t.pixel for name in ("object", "probe") for side in ("width", "height")}
@@ -187,7 +189,8 @@ def matlab(path, t, **changes):
 def ptyd(path, t, chunks=2, **changes):
     """ptypy's data, in chunks that come in any order."""
     made = {"meta/energy": t.geometry.energy_ev / 1e3, "meta/distance": t.geometry.distance_m,
-            "meta/psize": np.full(2, t.geometry.detector_pixel_m), "meta/center": np.full(2, t.counts.shape[-1] / 2)}  # fmt: skip
+            "meta/psize": np.full(2, t.geometry.detector_pixel_m),
+            "meta/center": np.full(2, t.counts.shape[-1] / 2)}  # fmt: skip
     for number, part in enumerate(reversed(np.array_split(np.arange(len(t.counts)), chunks))):
         made |= {f"chunks/{number}/{name}": value for name, value in (
             ("data", t.counts[part].astype(np.int32)), ("positions", t.metres[part]), ("indices", part),

@@ -54,6 +54,8 @@ def of_intensities(values: NDArray, per_unit: float | None, where: str) -> NDArr
     if not np.isfinite(photons).all() or photons.min() < 0:
         raise StudyError(f"{where}: {photons.min():g} is no count; set bad pixels to 0 and mask them")
     whole = np.rint(photons)
+    if whole.max() >= 2**32:
+        raise StudyError(f"{where}: {whole.max():g} counts in one pixel are beyond any detector; {remedy}")
     if per_unit is None:
         rest = np.abs(photons - whole) - ROUNDED * photons
         if rest.max() > 1e-3:
@@ -63,8 +65,6 @@ def of_intensities(values: NDArray, per_unit: float | None, where: str) -> NDArr
             raise StudyError(
                 f"{where}: all counts are multiples of {divisor}, so one photon is not one count; {remedy}"
             )
-    if whole.max() >= 2**32:
-        raise StudyError(f"{where}: {whole.max():g} counts in one pixel are beyond any detector; {remedy}")
     ratio = noise_ratio(whole)
     if ratio is not None and ratio < QUIET:
         raise StudyError(

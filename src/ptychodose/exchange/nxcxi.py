@@ -2,8 +2,9 @@
 
 Photon energy: beam_1/incident_beam_energy; else source_1/energy, where NeXus has the energy of the machine. By their
 `units`; joules where there are none. translation (n, 3) = (x, y, 0): the patch's column and row, or, where the detector
-has basis_vectors (its slow and fast axis in space), minus its components along these: CXI moves the sample. mask: 0 or 0x1000 (CXI: "has signal")
-is good. Data may be (n, H, W) or, of a raster, (rows, columns, H, W). `image_2` is ptychodus's place of the object.
+has basis_vectors (its slow and fast axis in space), minus its components along these: CXI moves the sample. mask: 0 or
+0x1000 (CXI: "has signal") is good. Data may be (n, H, W) or, of a raster, (rows, columns, H, W). `image_2` is
+ptychodus's place of the object.
 """
 
 from pathlib import Path
@@ -46,7 +47,7 @@ def read(path: Path, told: Told) -> Raw:
         if data is None or places is None:
             raise KeyError(DATA[1] if data is None else PLACES[0])
         patterns = file.array(data, foreign.LARGE, finite=False)
-        if patterns.ndim == 4:
+        if patterns.ndim == 4 and patterns.size:
             patterns = patterns.reshape(-1, *patterns.shape[2:])
         energy, source = None, "missing"
         if told.energy_ev is None:

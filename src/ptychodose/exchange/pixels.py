@@ -48,6 +48,8 @@ def mask_of(values: NDArray, good: int | None, where: str) -> tuple[NDArray[np.b
     """Bad pixels (H, W) of a mask whose format does not say whether 0 or 1 is `good`, and how that is known.
 
     Known where one of them covers nearly everything. StudyError otherwise, naming the flag."""
+    if not values.size:
+        raise StudyError(f"{where}: a mask {values.shape} is none; leave it out")
     zero = float((values == 0).mean())
     if good is None:
         if max(zero, 1 - zero) < CLEARLY:

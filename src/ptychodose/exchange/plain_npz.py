@@ -29,7 +29,7 @@ def read_ptychonn(path: Path, _: Told) -> Raw:
     """The entries of PtychoNN's file; raster scans (rows, columns, N, N) are taken row by row. Its patches say nothing
     that positions and patterns do not, and are left."""
     patterns = _entry(npz.read(path, ("reciprocal",), MAX_BYTES, "import"), ("reciprocal",), path)
-    if patterns.ndim == 4:
+    if patterns.ndim == 4 and patterns.size:
         patterns = patterns.reshape(-1, *patterns.shape[2:])
     return Raw("PtychoNN NPZ", f"{path}: reciprocal", patterns, None, None)
 

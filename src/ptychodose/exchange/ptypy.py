@@ -128,7 +128,7 @@ def _waves(path: Path) -> tuple[NDArray, NDArray, tuple[float, float]]:
             probe, obj = (file.array(f"{name}/data") for name in waves)
     except foreign.DAMAGE as error:
         raise StudyError(f"{path}: not a readable .ptyr ({foreign.one_line(error)}); correct --product") from None
-    if origin.shape != (2,) or obj.ndim != 3 or len(obj) != 1:
+    if origin.shape != (2,) or origin.dtype.kind not in "iuf" or obj.ndim != 3 or len(obj) != 1:
         raise StudyError(
             f"{path}: an object {obj.shape} with origin {origin.shape}; expected one layer and two numbers"
         )

@@ -17,6 +17,7 @@ from ptychodose.formats.untrusted import DAMAGE, one_line
 from ptychodose.physics.probes import Geometry
 
 FARTHEST = {False: 1e5, True: 1.0}  # px, metres
+SMALLEST, LARGEST = 1e-9, 1e7  # of an energy in eV and of lengths in metres
 MODES = 64
 
 
@@ -43,7 +44,8 @@ def read(path: Path, told: Told, chosen: str | None = None) -> Found:
     """The scan of a file, of the format `chosen` or of the one that it looks like. StudyError naming file, entry and
     remedy for anything missing, damaged, ambiguous or not counts."""
     try:
-        return of(FORMATS[chosen or detected(path)].read(path, told), told)
+        with np.errstate(all="ignore"):  # of absurd numbers, which are refused where they are no longer finite
+            return of(FORMATS[chosen or detected(path)].read(path, told), told)
     except DAMAGE as error:
         kind = "entry missing: " if isinstance(error, KeyError) else ""
         raise StudyError(f"{path}: {kind}{one_line(error, 160)}; mend the file, or convert it anew") from None
@@ -109,7 +111,7 @@ def _geometry(raw: Raw, told: Told) -> tuple[Geometry | None, tuple[str, ...], s
     values, words = {}, []
     for flag, (users, files, unit) in given.items():
         value = files if users is None else users
-        if value is not None and not 0 < value < 1e7:
+        if value is not None and not SMALLEST < value < LARGEST:
             raise StudyError(f"{raw.where}: {flag[2:]} is {value:g}; give {flag}")
         values[flag] = value
         source = "missing" if value is None else "as you say" if users is not None else "from the file"
@@ -147,25 +149,23 @@ def _positions(
         )
     step = np.array([geometry.object_pixel(side) for side in raw.patterns.shape[1:]])
     made = (places - np.array(raw.origin)) / step + np.array(raw.offset)
-    if np.abs(made).max() > FARTHEST[False]:
+    if not np.abs(made).max() <= FARTHEST[False]:
         raise StudyError(f"{raw.where}: positions up to {np.abs(made).max():.3g} px of {step[0]:.3g} m; correct a unit")
     return made, f"positions: metres, in object pixels of {step[0] * 1e9:.4g} nm"
 
 
 def _waves(raw: Raw) -> tuple[NDArray[np.complex64] | None, NDArray[np.complex64] | None]:
     """Probe (M, H, W) and object (rows, columns), where the file has them and they fit."""
-    probe, obj = raw.probe, raw.obj
-    for name, wave in (("probe", probe), ("object", obj)):
-        if wave is not None and (wave.dtype.kind not in "fiuc" or not np.isfinite(wave).all() or not wave.size):
-            raise StudyError(
-                f"{raw.where}: the {name} is {wave.dtype} {wave.shape} or not finite; save complex numbers"
-            )
+    for name, wave in (("probe", raw.probe), ("object", raw.obj)):
+        if wave is not None and (wave.dtype.kind not in "fiuc" or not wave.size):
+            raise StudyError(f"{raw.where}: the {name} is {wave.dtype} {wave.shape}; save complex numbers")
+    probe, obj = (None if wave is None else wave.astype(np.complex64) for wave in (raw.probe, raw.obj))
+    if not all(np.isfinite(wave).all() for wave in (probe, obj) if wave is not None):
+        raise StudyError(f"{raw.where}: probe or object is not finite; save it anew, or leave it out")
     if probe is not None:
         if probe.ndim < 2 or probe.shape[-2:] != raw.patterns.shape[1:] or probe[..., 0, 0].size > MODES:
             raise StudyError(f"{raw.where}: a probe {probe.shape} does not fit patterns {raw.patterns.shape}")
-        probe = probe.reshape(-1, *probe.shape[-2:]).astype(np.complex64)
-    if obj is not None:
-        if obj.ndim != 2:
-            raise StudyError(f"{raw.where}: an object {obj.shape} is no image (H, W)")
-        obj = obj.astype(np.complex64)
+        probe = probe.reshape(-1, *probe.shape[-2:])
+    if obj is not None and obj.ndim != 2:
+        raise StudyError(f"{raw.where}: an object {obj.shape} is no image (H, W)")
     return probe, obj
