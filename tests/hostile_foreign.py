@@ -1,5 +1,7 @@
 """Hostile files of other programs by design, as in `hostile_hdf5` and `hostile_archive`."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 
@@ -37,6 +39,12 @@ def _hopping(file: h5py.File) -> None:
     file[DATA] = h5py.SoftLink("/hop0")
 
 
+def _odd_heap(path: Path) -> None:
+    """HDF5 does not look at the bytes behind the version."""
+    damaged_heap(path)
+    path.write_bytes(path.read_bytes().replace(b"GCOL\x01\x00", b"GCOL\x01\x25"))
+
+
 NEXUS: dict[str, tuple[Change, str]] = {
     "an external link": (put(DATA, LINK), "is a link"),
     "a soft link to itself": (put(DATA, h5py.SoftLink(f"/{DATA}")), "is a link"),
@@ -71,6 +79,7 @@ NEXUS: dict[str, tuple[Change, str]] = {
     "oblong pixels": (values(f"{DETECTOR}/x_pixel_size", lambda d: d * 2), "square"),
     "a distance of nothing": (values(f"{DETECTOR}/distance", lambda d: d * 0), "give --distance-m"),
     "a damaged heap of texts": (damaged_heap, "damaged heap"),
+    "a damaged heap with an odd head": (_odd_heap, "damaged heap"),
     "a group in place of patterns": (put(DATA, np.dtype("i4")), "not a dataset"),
     "a probe of another size": (values("entry_1/instrument_1/source_1/illumination", lambda d: d[:4]), "does not fit"),
     "a probe that overflows": (

@@ -26,9 +26,13 @@ def add_options(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", pa
     )
     take.add_argument("--check", action="store_true", help="predict the patterns with the file's own probe and object")
     take.add_argument("--format", choices=tuple(reading.FORMATS), help="of the file, if its names do not tell")
-    for name, unit in (("energy-ev", "photon energy"), ("distance-m", "sample to detector"),
-                       ("pixel-um", "detector pixel"), ("counts-per-unit", "the detector's gain")):  # fmt: skip
-        take.add_argument(f"--{name}", type=float, help=f"{unit}, if the file does not say it, or not rightly")
+    for name, meaning in (
+        ("energy-ev", "photon energy, if the file does not say it, or not rightly"),
+        ("distance-m", "sample to detector, likewise"),
+        ("pixel-um", "detector pixel, likewise"),
+        ("counts-per-unit", "the detector's gain, or the photons of a normalised pattern"),
+    ):
+        take.add_argument(f"--{name}", type=float, help=meaning)
     for name, choices, meaning in (
         ("zero-frequency", ("centre", "corner"), "where it lies, if the light does not tell"),
         ("values", ("amplitude", "intensity"), "what the patterns are, if their values do not tell"),
@@ -57,7 +61,7 @@ def import_scan(options: argparse.Namespace) -> int:
         _check(taken, options.file)
     taken = _of_size(taken, options)
     if options.out is None:
-        print(_light(taken))
+        print(_light(taken) if taken.probe is None else _summary(found.to_scan(taken, taken.geometry), taken))
         print("next: the same with --out data/raw/scan.cxi")
         return 0
     if taken.geometry is None:
@@ -121,8 +125,9 @@ def _of_size(taken: Found, options: argparse.Namespace) -> Found:
 
 
 def _light(taken: Found) -> str:
+    """What can be said without a probe."""
     per_pattern = taken.counts.sum(dtype=np.int64) / len(taken.counts)
-    return f"{per_pattern:.4g} counts per pattern; probe: {'none' if taken.probe is None else taken.probe.shape}"
+    return f"{per_pattern:.4g} counts per pattern; no probe, so that overlap and photons per pixel are not known"
 
 
 def _summary(scan: Scan, taken: Found) -> str:
@@ -132,8 +137,9 @@ def _summary(scan: Scan, taken: Found) -> str:
         step = float(np.median(cKDTree(scan.positions).query(scan.positions, 2)[0][:, 1]))
     area = float(np.prod(np.ptp(scan.positions, axis=0)))
     photons = scan.signal * len(scan) / max(area, 1.0)
+    size = "" if scan.geometry is None else f" of {scan.pixel_m * 1e9:.3g} nm"
     return (
-        f"{scan.signal:.4g} counts per pattern, {photons:.3g} per object pixel of {scan.pixel_m * 1e9:.3g} nm; "
+        f"{scan.signal:.4g} counts per pattern, {photons:.3g} per object pixel{size}; "
         f"D90 {scan.diameter:.1f} px, median step {step:.1f} px: overlap {1 - step / scan.diameter:.2f}; "
         f"object {scan.shape[0]} x {scan.shape[1]} px{'' if taken.obj is None else ', the file has one of its own'}"
     )

@@ -75,7 +75,7 @@ class Found:
     how: tuple[str, ...] = field(default=())
 
 
-def to_scan(found: Found, geometry: Geometry) -> Scan:
+def to_scan(found: Found, geometry: Geometry | None) -> Scan:
     """The scan on a frame of its own, `MARGIN` px around the patches. Its probe is in photons: as the file's where
     that has their number, else scaled to the mean counts. StudyError without a probe."""
     if found.probe is None:

@@ -17,7 +17,7 @@ from ptychodose.formats.untrusted import one_line, quoted
 
 SOFT = 4  # links on one way
 SMALL, LARGE = 2**28, 2**33  # bytes of an array that is no stack of patterns, and of one that is
-HEAP = b"GCOL\x01\x00\x00\x00"  # how a global heap starts, where HDF5 keeps texts of variable length
+HEAP = b"GCOL\x01"  # how a global heap starts, where HDF5 keeps texts of variable length
 SCALES = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "nm": 1e-9, "pm": 1e-12}
 LONGEST = 200  # characters of a text
 
