@@ -71,6 +71,7 @@ NEXUS: dict[str, tuple[Change, str]] = {
     "positions in furlongs": (attribute(PLACES, "units", "furlong"), "none of m, mm"),
     "a mask of another size": (values(MASK, lambda d: d[:4]), "a mask"),
     "a mask of everything": (values(MASK, lambda d: d + 1), "no pixel is good"),
+    "a mask that is inverted": (values(MASK, lambda d: d + (np.arange(64).reshape(8, 8) > 0)), "--mask-good 1"),
     "a mask of fractions": (values(MASK, lambda d: d + 0.5), "whole numbers"),
     "the machine's energy alone": (without(BEAM), "perhaps the machine's: give|give --energy-ev"),
     "an energy in ergs": (attribute(BEAM, "units", "erg"), "none of J"),

@@ -177,6 +177,10 @@ READERS = {
     "product": Reader(
         lambda folder: _beside(folder, "product.h5"), lambda path: _import(path, patterns=path.parent / "patterns.h5")
     ),
+    "product_npz": Reader(
+        lambda folder: foreign.product(_beside(folder, "product.npz"), foreign.small()),
+        lambda path: _import(path, patterns=path.parent / "patterns.h5"),
+    ),
     "patterns": Reader(
         lambda folder: _beside(folder, "patterns.h5"), lambda path: _import(path.parent / "product.h5", patterns=path)
     ),

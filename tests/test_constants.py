@@ -8,7 +8,7 @@ import torch
 
 from ptychodose.bounds import limits
 from ptychodose.compare import nuisances
-from ptychodose.exchange import counts, found, orientation, pixels
+from ptychodose.exchange import counts, found, orientation, pixels, reading
 from ptychodose.experiment import flaws, joint, solve, unknowns
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
@@ -46,6 +46,7 @@ TUNED = {
     unknowns: {"KNOTS": 4, "LOWEST": 10},
     counts: {"ROUNDED": 3e-7, "DIM": (0.05, 5.0), "ENOUGH": 2000.0, "NORMALISED": (0.5, 2.0), "QUIET": 0.8},
     pixels: {"UNSURE": 0.6, "CLEARLY": 0.9},
+    reading: {"SAME": 0.01, "MODES": 64},
     found: {"MARGIN": 16, "SIZES": (32, 256)},
     orientation: {"LOOKED_AT": 64, "CLEAR": 0.98},
     diagnosis: {"CLEAR": 3.0},

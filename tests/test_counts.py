@@ -62,21 +62,28 @@ def test_the_noise_of_neighbours_is_poissons():
 @pytest.mark.parametrize("kind", ["amplitude", "intensity", None])
 def test_whole_numbers_are_counts_whatever_the_format_says(kind):
     given = scene(1e4).scan.read()
-    assert np.array_equal(counts.of_values(given, kind, None, "x")[0], given)
+    assert np.array_equal(counts.of_values(given, kind, None, None, "x")[0], given)
+
+
+def test_the_users_word_on_the_values_stands_above_all():
+    given = scene(1e4).scan.read()
+    made, line = counts.of_values(given, "intensity", "amplitude", None, "x")
+    assert np.array_equal(made, given**2) and "amplitude (as you say)" in line
+    assert np.array_equal(counts.of_values(given, "amplitude", "intensity", None, "x")[0], given)
 
 
 def test_amplitudes_are_known_by_their_squares_and_a_gain_needs_to_know_of_what():
     given = scene(1e4).scan.read()
     amplitude = np.sqrt(given.astype(np.float32))
     for kind in ("amplitude", None):
-        made, line = counts.of_values(amplitude, kind, None, "x")
+        made, line = counts.of_values(amplitude, kind, None, None, "x")
         assert np.array_equal(made, given) and "amplitudes" in line
     for kind, values in (("amplitude", amplitude / 2), ("intensity", given / 4)):
-        assert np.array_equal(counts.of_values(values, kind, 4.0, "x")[0], given)
+        assert np.array_equal(counts.of_values(values, kind, None, 4.0, "x")[0], given)
     with pytest.raises(StudyError, match="--values amplitude or intensity"):
-        counts.of_values(amplitude, None, 4.0, "x")
+        counts.of_values(amplitude, None, None, 4.0, "x")
     with pytest.raises(StudyError, match="not whole numbers"):
-        counts.of_values(amplitude, "intensity", None, "x")
+        counts.of_values(amplitude, "intensity", None, None, "x")
 
 
 def test_normalised_amplitudes_say_what_is_missing_and_become_counts_with_it():
@@ -84,5 +91,5 @@ def test_normalised_amplitudes_say_what_is_missing_and_become_counts_with_it():
     photons = given.sum() / len(given)
     amplitude = np.sqrt(given / photons)
     with pytest.raises(StudyError, match=r"normalised to 1 photons per pattern.*missing.*--counts-per-unit"):
-        counts.of_values(amplitude, "amplitude", None, "x")
-    assert np.array_equal(counts.of_values(amplitude, "amplitude", photons, "x")[0], given)
+        counts.of_values(amplitude, "amplitude", None, None, "x")
+    assert np.array_equal(counts.of_values(amplitude, "amplitude", None, photons, "x")[0], given)

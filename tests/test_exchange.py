@@ -175,6 +175,14 @@ def test_not_a_number_is_a_marker_and_a_files_mask_is_kept(tmp_path):
     assert np.array_equal(scan.mask, got.mask) and scan.nuisances == {"mask"}
 
 
+def test_an_inverted_mask_of_cxi_needs_the_users_word(tmp_path):
+    mask = np.ones((64, 64), np.uint32)
+    mask[7, 8] = 0
+    with pytest.raises(StudyError, match="may be inverted"):
+        read(tmp_path, "cxi.cxi", mask=mask)
+    assert np.argwhere(~read(tmp_path, "cxi.cxi", Told(mask_good=1), mask=mask).mask).tolist() == [[7, 8]]
+
+
 def test_a_corner_mask_moves_with_its_patterns(tmp_path):
     mask = np.ones((64, 64), np.uint8)
     mask[0, 1] = 0  # column 0, row 1 in MATLAB's order: beside zero frequency, which is in the corner

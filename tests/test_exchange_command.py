@@ -70,6 +70,23 @@ def test_what_another_program_keeps_apart_is_asked_for_by_its_flag(tmp_path):
         reading.read(foreign.ptychopinn(tmp_path / "a.npz", T), Told(positions=tmp_path / "p.npy"))
 
 
+def test_a_flag_that_the_format_has_no_use_for_is_refused(tmp_path):
+    path = foreign.cxi(tmp_path / "a.cxi", T)
+    for told in (Told(product=path), Told(patterns=path), Told(pattern_axis="last")):
+        with pytest.raises(StudyError, match=r"--(product|patterns|pattern-axis) means nothing for a file of cxi"):
+            reading.read(path, told)
+
+
+def test_an_object_of_another_pixel_than_its_geometry_is_refused(tmp_path):
+    """As when a product was made of binned patterns."""
+    path, patterns = foreign.product(tmp_path / "p.h5", T), foreign.patterns(tmp_path / "d.h5", T)
+    with pytest.raises(StudyError, match=r"its geometry makes .* correct --energy-ev"):
+        reading.read(path, Told(patterns=patterns, pixel_um=37.5))
+    ptyd, ptyr = foreign.ptyd(tmp_path / "s.ptyd", T), foreign.ptyr(tmp_path / "s.ptyr", T)
+    with pytest.raises(StudyError, match=r"its geometry makes"):
+        reading.read(ptyd, Told(product=ptyr, distance_m=2.0))
+
+
 def test_the_machines_energy_is_not_the_photons(tmp_path):
     path = foreign.nexus(tmp_path / "a.nxs", T, beam=None)
     with pytest.raises(StudyError, match="perhaps the machine's; give --energy-ev"):

@@ -14,17 +14,18 @@ QUIET = 0.8  # of Poisson's variance: less is no counting noise
 
 
 def of_values(
-    values: NDArray, kind: str | None, per_unit: float | None, where: str
+    values: NDArray, kind: str | None, told: str | None, per_unit: float | None, where: str
 ) -> tuple[NDArray[np.unsignedinteger], str]:
-    """Counts (n, H, W) of values that are amplitudes or intensities by `kind`, and how that is known; whole numbers are
-    counts whatever `kind` says, and with None others are amplitudes. StudyError as `of_intensities`, and for amplitudes
-    normalised to a sum of 1."""
-    if per_unit is not None:
-        if kind is None:
+    """Counts (n, H, W) of values that are amplitudes or intensities by the format's `kind` or, above it, as `told`, and
+    how that is known. If not told, whole numbers are counts whatever `kind` says, and with None others are amplitudes.
+    StudyError as `of_intensities`, and for amplitudes normalised to a sum of 1."""
+    known = told or kind
+    if told is not None or per_unit is not None:
+        if known is None:
             raise StudyError(f"{where}: with --counts-per-unit say also --values amplitude or intensity")
-        made = of_amplitudes if kind == "amplitude" else of_intensities
-        squares = "their squares" if kind == "amplitude" else "these"
-        return made(values, per_unit, where), f"values: of {kind}; counts = {per_unit:g} x {squares}"
+        made = of_amplitudes if known == "amplitude" else of_intensities
+        gain = "" if per_unit is None else f", {per_unit:g} counts to a unit of intensity"
+        return made(values, per_unit, where), f"values: {known} ({'as you say' if told else 'of this format'}){gain}"
     if kind == "intensity" or (values == np.rint(values)).all():
         said = "counts (whole numbers)" if kind == "intensity" else "counts (whole numbers already, not amplitudes)"
         return of_intensities(values, None, where), f"values: {said}"
@@ -32,8 +33,8 @@ def of_values(
     total = float(square.sum() / len(square))
     if NORMALISED[0] < total < NORMALISED[1]:
         raise StudyError(
-            f"{where}: amplitudes normalised to {total:.3g} photons per pattern; how many there were is "
-            "missing: give --counts-per-unit, the photons of a pattern (nphotons)"
+            f"{where}: amplitudes normalised to {total:.3g} photons per pattern; how many there were is missing: give "
+            "--counts-per-unit, the photons of a pattern (nphotons)"
         )
     return of_intensities(square, None, where), "values: amplitudes (their squares are whole numbers)"
 

@@ -39,7 +39,8 @@ class Raw:
     """A scan as its file has it. `where` names file and entry of the patterns (n, H, W), which are amplitudes or
     intensities by `kind` (None: the format does not say). places (n, 2), y then x: px, or metres if `metres`, in which
     case a patch centre is (place - origin) / pixel + offset px of the file's object. probe (M, H, W), obj (rows,
-    columns), bad (H, W) True = bad, `zero` centre or corner: None where the file has none. `how`: lines on all that."""
+    columns), bad (H, W) True = bad, `zero` centre or corner, pixels of the detector and the object: None where the file
+    has none. `how`: lines on all that."""
 
     name: str
     where: str
@@ -56,6 +57,7 @@ class Raw:
     energy_ev: float | None = None
     distance_m: float | None = None
     pixel_m: float | None = None
+    object_pixel_m: float | None = None
     how: tuple[str, ...] = ()
 
 

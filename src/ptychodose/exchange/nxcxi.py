@@ -54,7 +54,10 @@ def read(path: Path, told: Told) -> Raw:
             energy, source = _energy(file, path)
         probe = file.first(*PROBE)
         mask = f"{DETECTOR}/mask"
-        bad = None if file.first(mask) is None else ~np.isin(_whole(file, mask), (0, HAS_SIGNAL))
+        bad = None
+        if file.first(mask) is not None:
+            values = _whole(file, mask)
+            bad = values == 0 if told.mask_good == 1 else ~np.isin(values, (0, HAS_SIGNAL))
         obj, origin, offset = _object(file)
         where, axes = _places(file, places)
         return Raw(

@@ -28,6 +28,11 @@ def without_markers(
     if patterns.dtype.kind == "u":
         marked |= patterns == np.iinfo(patterns.dtype).max
     masked = np.zeros(patterns.shape[1:], bool) if bad is None else bad
+    if CLEARLY < masked.mean() < 1:
+        raise StudyError(
+            f"{where}: the mask calls {masked.mean():.0%} of the pixels bad, so it may be inverted; correct it (CXI: "
+            "say --mask-good 1)"
+        )
     lowest = patterns.min(0)
     always = marked.all(0) | ((lowest == patterns.max(0)) & np.isin(lowest, LARGEST))
     some = (marked & ~always & ~masked).any(0)

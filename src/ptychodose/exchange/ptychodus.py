@@ -64,6 +64,7 @@ def read(path: Path, told: Told) -> Raw:
         energy_ev=energy,
         distance_m=distance,
         pixel_m=pixel,
+        object_pixel_m=numbers["pixel_width_m"],
         how=(*raw.how, f"probe: {probe.shape}{varies}; object: {layers} layer(s)" + ", not used" * (layers > 1)),
     )
 

@@ -34,7 +34,7 @@ def read(path: Path, told: Told) -> Raw:
         pixel = None if file.first("meta/psize") is None else _same(file.array("meta/psize"), f"{path}: meta/psize")
         zero = _zero(file, patterns.shape, path)
         distance = file.number("meta/distance")
-    probe, obj, origin = (None, None, (0.0, 0.0)) if told.product is None else _waves(told.product)
+    probe, obj, origin, step = (None, None, (0.0, 0.0), None) if told.product is None else _waves(told.product)
     return Raw(
         name="ptypy .ptyd",
         where=f"{path}: chunks",
@@ -50,6 +50,7 @@ def read(path: Path, told: Told) -> Raw:
         energy_ev=None if kev is None else kev * 1e3,
         distance_m=distance,
         pixel_m=pixel,
+        object_pixel_m=step,
         how=("axes: positions = (row, column) of the probe, in metres",),
     )
 
@@ -114,8 +115,8 @@ def _same(values: NDArray, where: str) -> float:
     return float(sides[0])
 
 
-def _waves(path: Path) -> tuple[NDArray, NDArray, tuple[float, float]]:
-    """Probe (M, H, W), object (rows, columns) and the place of its first pixel, metres, row and column."""
+def _waves(path: Path) -> tuple[NDArray, NDArray, tuple[float, float], float]:
+    """Probe (M, H, W), object (rows, columns), the place of its first pixel (row, column) and its pixel, metres."""
     try:
         with foreign.opened(path) as file:
             waves = []
@@ -125,6 +126,7 @@ def _waves(path: Path) -> tuple[NDArray, NDArray, tuple[float, float]]:
                     raise ValueError(f"content/{kind} has {len(names)} storages, expected one")
                 waves.append(f"content/{kind}/{names[0]}")
             origin = file.array(f"{waves[1]}/_origin").ravel()
+            step = _same(file.array(f"{waves[1]}/_psize"), f"{path}: _psize")
             probe, obj = (file.array(f"{name}/data") for name in waves)
     except foreign.DAMAGE as error:
         raise StudyError(f"{path}: not a readable .ptyr ({foreign.one_line(error)}); correct --product") from None
@@ -132,4 +134,4 @@ def _waves(path: Path) -> tuple[NDArray, NDArray, tuple[float, float]]:
         raise StudyError(
             f"{path}: an object {obj.shape} with origin {origin.shape}; expected one layer and two numbers"
         )
-    return probe, obj[0], (float(origin[0]), float(origin[1]))
+    return probe, obj[0], (float(origin[0]), float(origin[1])), step

@@ -17,26 +17,30 @@ from ptychodose.formats.untrusted import DAMAGE, one_line
 from ptychodose.physics.probes import Geometry
 
 FARTHEST = {False: 1e5, True: 1.0}  # px, metres
+SOME = ("pattern_axis", "mask_good", "patterns", "product")  # of `Told`, which only some formats take
 SMALLEST, LARGEST = 1e-9, 1e7  # of an energy in eV and of lengths in metres
+SAME = 0.01  # relative difference of an object's pixel and the one that its geometry makes
 MODES = 64
 
 
 @dataclass(frozen=True)
 class Format:
-    """`knows(names)`: whether a file whose root or archive has these names is one; `read` reads it."""
+    """`knows(names)`: whether a file whose root or archive has these names is one; `read` reads it, and takes these of
+    the user's words that not every format has a use for."""
 
     knows: Callable[[set[str]], bool]
     read: Callable[[Path, Told], Raw]
+    takes: frozenset[str] = frozenset()
 
 
 FORMATS = {
-    "ptychopinn": Format(ptychopinn.knows, ptychopinn.read),
+    "ptychopinn": Format(ptychopinn.knows, ptychopinn.read, frozenset({"pattern_axis"})),
     "ptychonn": Format(plain_npz.knows_ptychonn, plain_npz.read_ptychonn),
     "tike": Format(plain_npz.knows_tike, plain_npz.read_tike),
-    "cxi": Format(nxcxi.knows, nxcxi.read),
-    "ptychodus": Format(ptychodus.knows, ptychodus.read),
-    "matlab": Format(matlab.knows, matlab.read),
-    "ptypy": Format(ptypy.knows, ptypy.read),
+    "cxi": Format(nxcxi.knows, nxcxi.read, frozenset({"mask_good"})),
+    "ptychodus": Format(ptychodus.knows, ptychodus.read, frozenset({"patterns"})),
+    "matlab": Format(matlab.knows, matlab.read, frozenset({"mask_good"})),
+    "ptypy": Format(ptypy.knows, ptypy.read, frozenset({"product"})),
 }
 
 
@@ -45,7 +49,11 @@ def read(path: Path, told: Told, chosen: str | None = None) -> Found:
     remedy for anything missing, damaged, ambiguous or not counts."""
     try:
         with np.errstate(all="ignore"):  # of absurd numbers, which are refused where they are no longer finite
-            return of(FORMATS[chosen or detected(path)].read(path, told), told)
+            name = chosen or detected(path)
+            idle = [word for word in SOME if getattr(told, word) is not None and word not in FORMATS[name].takes]
+            if idle:
+                raise StudyError(f"{path}: --{idle[0].replace('_', '-')} means nothing for a file of {name}; drop it")
+            return of(FORMATS[name].read(path, told), told)
     except DAMAGE as error:
         kind = "entry missing: " if isinstance(error, KeyError) else ""
         raise StudyError(f"{path}: {kind}{one_line(error, 160)}; mend the file, or convert it anew") from None
@@ -79,7 +87,7 @@ def of(raw: Raw, told: Told) -> Found:
     if bad is not None and bad.shape != raw.patterns.shape[1:]:
         raise StudyError(f"{raw.where}: a mask {bad.shape} for patterns {raw.patterns.shape}")
     values, bad, masked = pixels.without_markers(raw.patterns, bad, raw.where)
-    photons, unit = counts.of_values(values, told.values or raw.kind, told.per_unit, raw.where)
+    photons, unit = counts.of_values(values, raw.kind, told.values, told.per_unit, raw.where)
     photons, mask, where = pixels.centred(photons, ~bad, told.zero, raw.zero)
     geometry, lacks, lengths = _geometry(raw, told)
     places, line = _positions(raw, told, geometry, lacks)
@@ -148,6 +156,11 @@ def _positions(
             f"{raw.where}: positions are in metres and the object pixel is not known; give {', '.join(lacks)}"
         )
     step = np.array([geometry.object_pixel(side) for side in raw.patterns.shape[1:]])
+    if raw.object_pixel_m is not None and not abs(step[0] - raw.object_pixel_m) <= SAME * step[0]:
+        raise StudyError(
+            f"{raw.where}: the object has pixels of {raw.object_pixel_m:.4g} m, its geometry makes {step[0]:.4g} m; "
+            "correct --energy-ev, --distance-m or --pixel-um"
+        )
     made = (places - np.array(raw.origin)) / step + np.array(raw.offset)
     if not np.abs(made).max() <= FARTHEST[False]:
         raise StudyError(f"{raw.where}: positions up to {np.abs(made).max():.3g} px of {step[0]:.3g} m; correct a unit")
