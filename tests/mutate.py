@@ -214,7 +214,8 @@ def _member(data: bytes, rng: random.Random) -> bytes:
 MEANINGS: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "params": _text, "manifest": _text, "training": _text, "cxi": _hdf5, "view": _hdf5,
     "bundle": _zip, "base": _zip, "ptychopinn": _zip, "tike": _zip, "ptychonn": _zip, "product_npz": _zip,
-    "positions": _npy,    "nexus": _hdf5, "matlab": _hdf5, "ptyd": _hdf5, "ptyr": _hdf5, "product": _hdf5, "patterns": _hdf5,
+    "positions": _npy, "nexus": _hdf5, "matlab": _hdf5, "ptyd": _hdf5, "ptyr": _hdf5, "product": _hdf5,
+    "patterns": _hdf5,
 }  # fmt: skip
 
 
