@@ -129,7 +129,11 @@ def main() -> int:
     faults.add_argument("--json", type=_path, required=True, metavar="OUT", help="where the scores go")
     faults.add_argument("--resume", action="store_true", help="go on with the file that is there")
     faults.set_defaults(run=run_nuisance)
-    if {"import", "diagnose", "reconstruct", "--help", "-h"} & set(sys.argv[1:2] or ["--help"]):
+    if {"import", "--help", "-h"} & set(sys.argv[1:2] or ["--help"]):
+        from ptychodose.exchange import command as exchange  # as above: scipy
+
+        exchange.add_options(verbs, _path)
+    if {"diagnose", "reconstruct", "--help", "-h"} & set(sys.argv[1:2] or ["--help"]):
         from ptychodose.measured import commands  # as above: torch
 
         _as_stages()

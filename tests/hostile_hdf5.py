@@ -117,6 +117,15 @@ def _many_groups(file: h5py.File) -> None:
         file.create_group(f"g{number}")
 
 
+def _bzip2(file: h5py.File, name: str, old: np.ndarray) -> None:
+    """A dataset that names a filter which this HDF5 has not; nothing is packed by it."""
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk(old.shape)
+    plist.set_filter(307, h5py.h5z.FLAG_OPTIONAL)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(old.dtype), h5py.h5s.create_simple(old.shape), plist)
+    file[name][...] = old
+
+
 def damaged_heap(path: Path) -> None:
     """A text in the global heap, and sizes there over which HDF5 2.0 never ends."""
     attribute("/", "view", "dense")(path)
@@ -144,7 +153,10 @@ VIEW: dict[str, tuple[Change, str]] = {
     "a gzip bomb": (chunk(GROUPS, zlib.compress(bytes(10**6)), compression="gzip"), "unpack"),
     "a large gzip bomb": (chunk(GROUPS, zlib.compress(bytes(10**8), 1), compression="gzip"), "packed chunk"),
     "gzip within reason": (packed(GROUPS, compression="gzip", shuffle=True, fletcher32=True), "valid"),
-    "another filter": (packed(GROUPS, compression="lzf"), "filter lzf"),
+    "lzf within reason": (packed(GROUPS, compression="lzf", shuffle=True, fletcher32=True), "valid"),
+    "an lzf bomb": (chunk(GROUPS, b"\x00a" + b"\xe0\xff\x00" * 99, compression="lzf"), "unpack"),
+    "an lzf stream that is too short": (chunk(GROUPS, b"\x1fa", compression="lzf"), "unpack"),
+    "another filter": (instead(GROUPS, _bzip2), "filter 307"),
     "the other byte order": (values(INDEX, lambda d: d.astype(">i8")), "valid"),
     "a named type": (put(INDEX, np.dtype("i8")), "not a dataset"),
     "numbers of variable length": (claiming(INDEX, (6,), h5py.vlen_dtype(np.int64)), "not plain numbers"),

@@ -19,7 +19,16 @@ WORDS = [
     b'"\\ud800"', b'"\\u0000\\n"', b"../../x", b"/etc/passwd", b"\xc2\x85", b"\x1b[2J", b"? [a]", b"<<: {a: 1}",
 ]  # fmt: skip
 ATTRIBUTES = (0, -1, np.nan, np.inf, 1e300, 2**63 - 1, "text", b"\xff", np.zeros(100), [1, 2], [-1, 2**40], True)
-SAID = (b"'<c8'", b"'<f8'", b"(70, 66)", b"(64, 64)", b"(2,)", b"False")  # in the headers of the sample's arrays
+SAID = (
+    b"'<c8'",
+    b"'<f8'",
+    b"(70, 66)",
+    b"(64, 64)",
+    b"(2,)",
+    b"False",
+    b"(4, 8, 8)",
+    b"(4, 2)",
+)  # in the headers of the sample's arrays
 INSTEAD = (
     b"'>c8'", b"'>f8'", b"'|O'", b"'<U9'", b"'|V8'", b"'<M8[s]'", b"[('a', '<c8')]", b"True", b"(66, 70)", b"(2, 1)",
     b"(-1,)", b"(10**9,)", b"(9999999999999,)", b"()",
@@ -109,6 +118,7 @@ def _hdf5(data: bytes, rng: random.Random) -> bytes:
             item.attrs[rng.choice(sorted(item.attrs))] = rng.choice(ATTRIBUTES)
         else:
             values = item[()] if isinstance(item, h5py.Dataset) else np.zeros(3)
+            values = values["real"] if values.dtype.names else values
             del file[name]
             rng.choice(REPLACEMENTS)(file, name, values, rng)
     return buffer.getvalue()
@@ -129,7 +139,8 @@ def _extreme(file: h5py.File, name: str, values: np.ndarray, rng: random.Random)
     extremes: tuple[float, ...] = (0, -1, np.nan, np.inf, 1e30, 1e-30)
     if values.dtype.kind in "iu":
         extremes = (0, 1, np.iinfo(values.dtype).max, np.iinfo(values.dtype).min)
-    values.flat[rng.randrange(max(1, values.size))] = rng.choice(extremes)
+    if values.size:
+        values.flat[rng.randrange(values.size)] = rng.choice(extremes)
     file[name] = values
 
 
@@ -202,7 +213,9 @@ def _member(data: bytes, rng: random.Random) -> bytes:
 
 MEANINGS: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "params": _text, "manifest": _text, "training": _text, "cxi": _hdf5, "view": _hdf5,
-    "bundle": _zip, "base": _zip,
+    "bundle": _zip, "base": _zip, "ptychopinn": _zip, "tike": _zip, "ptychonn": _zip, "product_npz": _zip,
+    "positions": _npy, "nexus": _hdf5, "matlab": _hdf5, "ptyd": _hdf5, "ptyr": _hdf5, "product": _hdf5,
+    "patterns": _hdf5,
 }  # fmt: skip
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+import foreign
+from ptychodose.exchange import reading
+from ptychodose.exchange.found import Found, Told
 from ptychodose.formats import bundle
 from ptychodose.formats.atomic import write_json
 from ptychodose.physics import noise
@@ -138,6 +141,34 @@ def _training(folder: Path) -> Path:
     return path
 
 
+def _foreign(name: str, write: Callable[[Path, foreign.Truth], Path]) -> Callable[[Path], Path]:
+    return lambda folder: write(folder / name, foreign.small())
+
+
+def _beside(folder: Path, name: str) -> Path:
+    """A file that is read together with another of the same scan, which is written too."""
+    t = foreign.small()
+    np.save(folder / "positions.npy", t.positions)
+    made = {
+        "patterns.h5": foreign.patterns(folder / "patterns.h5", t),
+        "scan.ptyr": foreign.ptyr(folder / "scan.ptyr", t),
+    }
+    foreign.product(folder / "product.h5", t)
+    foreign.ptyd(folder / "scan.ptyd", t)
+    foreign.ptychonn(folder / "ptychonn.npz", t)
+    return made.get(name, folder / name)
+
+
+def _import(path: Path, **told: Path) -> Found:
+    found = reading.read(path, Told(**told))
+    assert found.positions.shape == (len(found.counts), 2) and np.isfinite(found.positions).all()
+    assert found.mask.shape == found.counts.shape[1:] and not found.counts[:, ~found.mask].any() and found.mask.any()
+    waves = [wave for wave in (found.probe, found.obj) if wave is not None]
+    assert all(np.isfinite(wave).all() and wave.dtype == np.complex64 for wave in waves)
+    assert all(line.isprintable() for line in found.how)
+    return found
+
+
 READERS = {
     "params": Reader(_params, params.load),
     "cxi": Reader(_cxi, _read_cxi),
@@ -146,4 +177,30 @@ READERS = {
     "bundle": Reader(_bundle, _read_bundle),
     "manifest": Reader(_manifest, manifest.read),
     "training": Reader(_training, lambda path: read_training_manifest(path, "run `dvc repro`")),
+    "ptychopinn": Reader(_foreign("scan.npz", foreign.ptychopinn), _import),
+    "tike": Reader(_foreign("scan.npz", foreign.tike), _import),
+    "nexus": Reader(_foreign("scan.nxs", foreign.nexus), _import),
+    "matlab": Reader(_foreign("scan.mat", foreign.matlab), _import),
+    "ptyd": Reader(_foreign("scan.ptyd", foreign.ptyd), _import),
+    "product": Reader(
+        lambda folder: _beside(folder, "product.h5"), lambda path: _import(path, patterns=path.parent / "patterns.h5")
+    ),
+    "product_npz": Reader(
+        lambda folder: foreign.product(_beside(folder, "product.npz"), foreign.small()),
+        lambda path: _import(path, patterns=path.parent / "patterns.h5"),
+    ),
+    "patterns": Reader(
+        lambda folder: _beside(folder, "patterns.h5"), lambda path: _import(path.parent / "product.h5", patterns=path)
+    ),
+    "ptyr": Reader(
+        lambda folder: _beside(folder, "scan.ptyr"), lambda path: _import(path.parent / "scan.ptyd", product=path)
+    ),
+    "ptychonn": Reader(
+        lambda folder: _beside(folder, "ptychonn.npz"),
+        lambda path: _import(path, positions=path.parent / "positions.npy"),
+    ),
+    "positions": Reader(
+        lambda folder: _beside(folder, "positions.npy"),
+        lambda path: _import(path.parent / "ptychonn.npz", positions=path),
+    ),
 }

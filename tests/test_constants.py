@@ -8,10 +8,11 @@ import torch
 
 from ptychodose.bounds import limits
 from ptychodose.compare import nuisances
+from ptychodose.exchange import counts, found, orientation, pixels, reading
 from ptychodose.experiment import flaws, joint, modes, solve, state, unknowns
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
-from ptychodose.measured import counts, diagnosis, found, orientation
+from ptychodose.measured import diagnosis
 from ptychodose.networks import features, fitting, losses, stitch, training, unrolled
 from ptychodose.physics import forward, noise
 from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
@@ -43,7 +44,9 @@ TUNED = {
     frc: {"FIRST_RING": 2, "TAPER": 0.3},
     flaws: {"SURE": 8.0, "ALONE": 2.0, "EXPECTED": 30.0},
     unknowns: {"KNOTS": 4, "LOWEST": 10},
-    counts: {"ROUNDED": 3e-7, "DIM": (0.05, 5.0), "ENOUGH": 2000.0, "QUIET": 0.8},
+    counts: {"ROUNDED": 3e-7, "DIM": (0.05, 5.0), "ENOUGH": 2000.0, "NORMALISED": (0.5, 2.0), "QUIET": 0.8},
+    pixels: {"UNSURE": 0.6, "CLEARLY": 0.9},
+    reading: {"SAME": 0.01, "MODES": 64},
     found: {"MARGIN": 16, "SIZES": (32, 256)},
     orientation: {"LOOKED_AT": 64, "CLEAR": 0.98},
     diagnosis: {"CLEAR": 3.0},

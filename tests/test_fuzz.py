@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import fuzz
 import hostile_archive
+import hostile_foreign
 import hostile_hdf5
 import hostile_text
 import soak
@@ -27,6 +28,8 @@ MEMORY = 16 * 2**20  # bytes; the largest sample has 22 kB
 HOSTILE = {
     "params": hostile_text.PARAMS, "cxi": hostile_hdf5.CXI, "base": hostile_archive.BASE, "view": hostile_hdf5.VIEW,
     "bundle": hostile_archive.BUNDLE, "manifest": hostile_text.MANIFEST, "training": hostile_text.TRAINING,
+    "nexus": hostile_foreign.NEXUS, "matlab": hostile_foreign.MATLAB, "ptyd": hostile_foreign.PTYD,
+    "product": hostile_foreign.PRODUCT, "tike": hostile_foreign.TIKE,
 }  # fmt: skip
 CASES = [pytest.param(name, case, id=f"{name}: {case}") for name, cases in HOSTILE.items() for case in cases]
 

@@ -1,8 +1,8 @@
 """HDF5 from anywhere: what a file claims is checked before memory is taken for it.
 
 A header of a few bytes can claim 10^15 numbers, point into another file, run in circles, or name a filter that
-unpacks a thousandfold. Only what this study writes is read, and gzip, shuffle and fletcher32 for files repacked by
-h5py. All functions raise one of `untrusted.DAMAGE`, with a reason that fits a line.
+unpacks a thousandfold. Only what this study writes is read, and gzip, lzf, shuffle and fletcher32, which every h5py
+has. All functions raise one of `untrusted.DAMAGE`, with a reason that fits a line.
 """
 
 import math
@@ -21,36 +21,46 @@ from ptychodose.formats.untrusted import one_line, quoted
 MAX_ARRAYS = 2**30  # bytes that a file's arrays may take; the largest object of a study has 512 MiB
 MAX_CHUNK = 2**26
 MAX_NAMES, MAX_DEPTH, MAX_ATTRIBUTES = 10_000, 8, 64
-SCALEOFFSET, SHUFFLE, DEFLATE, FLETCHER32 = FILTERS = (  # in the order in which h5py chains them
-    h5z.FILTER_SCALEOFFSET, h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32,
+SCALEOFFSET, SHUFFLE, DEFLATE, LZF, FLETCHER32 = FILTERS = (  # in the order in which h5py chains them
+    h5z.FILTER_SCALEOFFSET, h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_LZF, h5z.FILTER_FLETCHER32,
 )  # fmt: skip
+PAIRS = [np.dtype([("real", kind), ("imag", kind)]) for kind in ("<f4", "<f8")]  # of MATLAB's complex numbers
 SCALEOFFSET_HEAD = 21  # bytes before the packed numbers of a chunk: their width, then the smallest of them
 
 
-def member(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset:
-    """What `path` names inside this very file. Links are refused unopened, wherever on the way they stand."""
-    item = group
-    for name in path.split("/"):
+def member(group: h5py.Group, path: str, soft: int = 0) -> h5py.Group | h5py.Dataset:
+    """What `path` names inside this very file. Links are refused unopened, wherever on the way they stand, but for
+    `soft` soft links at most, which are followed here, within the file."""
+    item, parts = group, path.split("/")
+    while parts:
+        name = parts.pop(0)
         if not isinstance(item, h5py.Group):
             raise ValueError(f"{quoted(path)} leads through something that is no group")
         link = item.get(name, getlink=True)
         if link is None:
             raise KeyError(one_line(path))
+        if isinstance(link, h5py.SoftLink) and soft > 0:
+            soft -= 1
+            item = item.file if link.path.startswith("/") else item
+            parts = [part for part in link.path.split("/") if part not in ("", ".")] + parts
+            continue
         if not isinstance(link, h5py.HardLink):
             raise ValueError(f"{quoted(path)} is a link")
         item = item[name]
     return item
 
 
-def dataset(group: h5py.Group, path: str) -> h5py.Dataset:
-    """The plain numeric dataset at `path`, stored in this file as completely as its shape claims."""
-    item = member(group, path)
+def dataset(group: h5py.Group, path: str, soft: int = 0, pairs: bool = False) -> h5py.Dataset:
+    """The plain numeric dataset at `path`, stored in this file as completely as its shape claims; `pairs`: or complex
+    numbers as MATLAB has them, of fields `real` and `imag`."""
+    item = member(group, path, soft)
     if not isinstance(item, h5py.Dataset):
         raise ValueError(f"{quoted(path)} is not a dataset")
     if item.is_virtual or item.external:
         raise ValueError(f"{quoted(path)} keeps its numbers in another file")
     kind = item.dtype
-    if kind.kind not in "biufc" or kind.itemsize > (16 if kind.kind == "c" else 8) or h5py.check_enum_dtype(kind):
+    plain = kind.kind in "biufc" and kind.itemsize <= (16 if kind.kind == "c" else 8)
+    if not (plain or (pairs and kind in PAIRS)) or h5py.check_enum_dtype(kind):
         raise ValueError(f"{quoted(path)} is {one_line(kind, 40)}, not plain numbers")
     if item.shape is None or item.ndim > 8:
         raise ValueError(f"{quoted(path)} has no shape, or an absurd one")
@@ -112,10 +122,28 @@ def _fits(data: bytes, active: set[int], size: int, itemsize: int) -> bool:
         data = data[:-4]
     if DEFLATE in active:
         data = zlib.decompressobj().decompress(data, size + 1024)
+    if LZF in active:
+        return SCALEOFFSET not in active and _lzf_size(data) == size
     if SCALEOFFSET not in active:
         return len(data) == size
     width = int.from_bytes(data[:4], "little")
     return width <= 8 * itemsize and len(data) >= SCALEOFFSET_HEAD + -(-size // itemsize * width // 8)
+
+
+def _lzf_size(data: bytes) -> int:
+    """Bytes to which an LZF stream unpacks: runs of c + 1 bytes as they are (c < 32), else copies of (c >> 5) + 2
+    bytes from before, of 9 and more with a length byte of their own. -1 for a stream that ends within one."""
+    at, made, end = 0, 0, len(data)
+    while at < end:
+        code = data[at]
+        if code < 32:
+            at, made = at + code + 2, made + code + 1
+        elif code < 224:
+            at, made = at + 2, made + (code >> 5) + 2
+        else:
+            made += 9 + (data[at + 1] if at + 1 < end else 0)
+            at += 3
+    return made if at == end else -1
 
 
 def datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -134,8 +162,8 @@ def datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
                 yield f"{prefix}{name}", dataset(group, name)
 
 
-def arrays(found: Mapping[str, h5py.Dataset], max_bytes: int = MAX_ARRAYS) -> dict[str, NDArray]:
-    """All of several checked datasets of one file, in their shapes and native byte order, finite.
+def arrays(found: Mapping[str, h5py.Dataset], max_bytes: int = MAX_ARRAYS, finite: bool = True) -> dict[str, NDArray]:
+    """All of several checked datasets of one file, in their shapes and native byte order, finite unless told.
 
     Refused before memory is taken: more than `max_bytes`, or more than the file holds (datasets that share bytes).
     """
@@ -148,8 +176,10 @@ def arrays(found: Mapping[str, h5py.Dataset], max_bytes: int = MAX_ARRAYS) -> di
     made = {}
     for name, item in found.items():
         values = np.asarray(item[()])
+        if values.dtype.names:
+            values = values["real"] + 1j * values["imag"]
         made[name] = values.astype(values.dtype.newbyteorder("="), copy=False)
-        if not np.isfinite(values).all():
+        if finite and not np.isfinite(values).all():
             raise ValueError(f"{quoted(name)} holds values that are not finite")
     return made
 

@@ -4,8 +4,10 @@ import io
 import math
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +25,36 @@ def read(path: Path, wanted: Iterable[str], max_bytes: int, where: str) -> dict[
     `where` names what asked for the file. Raises StudyError for a missing, damaged or pickled archive, for one with
     links, names twice or outside it, and for a member of more than `max_bytes`, which is refused before it is read.
     """
+    with _opened(path, where) as file, zipfile.ZipFile(file) as zipped:
+        infos = archive.members(zipped)
+        found = {key: infos[f"{key}.npy"] for key in wanted if f"{key}.npy" in infos}
+        return {key: _array(key, archive.unpacked(zipped, info, max_bytes)) for key, info in found.items()}
+
+
+def names(path: Path, where: str) -> set[str]:
+    """Names of an archive's arrays. StudyError as `read`."""
+    with _opened(path, where) as file, zipfile.ZipFile(file) as zipped:
+        return {name.removesuffix(".npy") for name in archive.members(zipped)}
+
+
+def read_npy(path: Path, max_bytes: int, where: str) -> NDArray[np.generic]:
+    """The one array of a .npy file of at most `max_bytes`. StudyError as `read`."""
+    with _opened(path, where) as file:
+        data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise ValueError(f"more than {max_bytes / 2**20:.1f} MiB; too large")
+        return _array(path.name, data)
+
+
+@contextmanager
+def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
+    """A file that is no pickle; what is wrong with it becomes a StudyError."""
     try:
         with open(path, "rb") as file:
             if file.read(1) == PICKLE:
                 raise ValueError(PICKLED)
-            with zipfile.ZipFile(file) as zipped:
-                infos = archive.members(zipped)
-                found = {key: infos[f"{key}.npy"] for key in wanted if f"{key}.npy" in infos}
-                return {key: _array(key, archive.unpacked(zipped, info, max_bytes)) for key, info in found.items()}
+            file.seek(0)
+            yield file
     except FileNotFoundError:
         raise StudyError(f"{where}: {path} not found; correct the path") from None
     except DAMAGE as error:

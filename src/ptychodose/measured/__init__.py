@@ -1,1 +1,1 @@
-"""Scans from a beamline: other programs' files, what they hold, and what can be said of them without truth."""
+"""Scans from a beamline: what can be said of them without truth."""

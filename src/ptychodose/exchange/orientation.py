@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
-from ptychodose.measured.found import Found
+from ptychodose.exchange.found import Found
 from ptychodose.physics import simulate
 
+TURNS = {"swap": "x and y swapped", "flip-y": "y mirrored", "flip-x": "x mirrored", "turn": "turned by 180 degrees"}
 LOOKED_AT = 64  # patterns, evenly chosen
 CLEAR = 0.98  # of the residual as read: another reading that is better by this is the right one
 
@@ -18,18 +19,26 @@ def residuals(found: Found) -> dict[str, float]:
     """
     if found.obj is None or found.probe is None:
         raise StudyError("check: the file has no object and probe that could predict its patterns; reconstruct first")
-    height, width = found.obj.shape
-    y, x = found.positions.T
+    if found.counts.shape[-1] != found.counts.shape[-2]:
+        raise StudyError("check: the patterns are not square, and the model predicts none that are not")
+    places, obj = found.positions, found.obj
     readings = {
-        "as read": (y, x, found.obj),
-        "x and y swapped": (x, y, found.obj),
-        "y mirrored": (height - y, x, found.obj),
-        "x mirrored": (y, width - x, found.obj),
-        "turned by 180 degrees": (height - y, width - x, found.obj),
-        "object conjugated": (y, x, found.obj.conj()),
-        "half a pixel off": (y + 0.5, x + 0.5, found.obj),
+        "as read": (places, obj),
+        **{said: (turned(places, obj.shape, turn), obj) for turn, said in TURNS.items()},
+        "object conjugated": (places, obj.conj()),
+        "half a pixel off": (places + 0.5, obj),
     }
-    return {name: _residual(found, np.stack([a, b], -1), obj) for name, (a, b, obj) in readings.items()}
+    return {name: _residual(found, at, image) for name, (at, image) in readings.items()}
+
+
+def turned(places: NDArray[np.float64], shape: tuple[int, ...] | None, turn: str) -> NDArray[np.float64]:
+    """Positions (n, 2) px read otherwise, by one of `TURNS`; mirrored about the middle of an object of `shape`, or of
+    themselves."""
+    if turn == "swap":
+        return places[:, ::-1]
+    flips = np.array([turn in ("flip-y", "turn"), turn in ("flip-x", "turn")])
+    about = places.min(0) + places.max(0) if shape is None else np.array(shape, float)
+    return np.where(flips, about - places, places)
 
 
 def _residual(found: Found, positions: NDArray[np.float64], obj: NDArray[np.complex64]) -> float:
@@ -40,7 +49,7 @@ def _residual(found: Found, positions: NDArray[np.float64], obj: NDArray[np.comp
     corners = np.rint(some) - size // 2
     if (corners < 0).any() or (corners + size > obj.shape).any():
         return float("inf")
-    model = np.sqrt(simulate.expected_counts(obj, found.probe, some))
+    model = np.sqrt(simulate.expected_counts(obj, found.probe, some)) * found.mask
     seen = np.sqrt(found.counts[chosen].astype(np.float64))
     scale = (model * seen).sum() / max(float((model * model).sum()), 1e-30)
     return float(np.linalg.norm(seen - scale * model) / np.linalg.norm(seen))
@@ -50,5 +59,6 @@ def verdict(found: dict[str, float]) -> tuple[str, bool]:
     """One line on `residuals`, and whether the file was read rightly."""
     best = min(found, key=lambda name: found[name])
     if best != "as read" and found[best] < CLEAR * found["as read"]:
-        return f"WRONG: {best} the residual is {found[best]:.3f}, as read {found['as read']:.3f}", False
+        flag = next((f" (--orient {turn})" for turn, said in TURNS.items() if said == best), "")
+        return f"WRONG: {best}{flag} the residual is {found[best]:.3f}, as read {found['as read']:.3f}", False
     return f"right: the residual as read, {found['as read']:.3f}, is the smallest", True

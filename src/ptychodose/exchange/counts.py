@@ -9,7 +9,34 @@ from ptychodose.scans.scan import shrunk
 ROUNDED = 3e-7  # relative error of the square of a float32 amplitude, and a little
 DIM = (0.05, 5.0)  # mean counts of a pixel where neighbours differ by their noise and hardly by anything else
 ENOUGH = 2000.0  # counts in such places, for the ratio of noise to Poisson's to be good to some per cent
+NORMALISED = (0.5, 2.0)  # photons per pattern that are no measurement but a norm
 QUIET = 0.8  # of Poisson's variance: less is no counting noise
+
+
+def of_values(
+    values: NDArray, kind: str | None, told: str | None, per_unit: float | None, where: str
+) -> tuple[NDArray[np.unsignedinteger], str]:
+    """Counts (n, H, W) of values that are amplitudes or intensities by the format's `kind` or, above it, as `told`, and
+    how that is known. If not told, whole numbers are counts whatever `kind` says, and with None others are amplitudes.
+    StudyError as `of_intensities`, and for amplitudes normalised to a sum of 1."""
+    known = told or kind
+    if told is not None or per_unit is not None:
+        if known is None:
+            raise StudyError(f"{where}: with --counts-per-unit say also --values amplitude or intensity")
+        made = of_amplitudes if known == "amplitude" else of_intensities
+        gain = "" if per_unit is None else f", {per_unit:g} counts to a unit of intensity"
+        return made(values, per_unit, where), f"values: {known} ({'as you say' if told else 'of this format'}){gain}"
+    if kind == "intensity" or (values == np.rint(values)).all():
+        said = "counts (whole numbers)" if kind == "intensity" else "counts (whole numbers already, not amplitudes)"
+        return of_intensities(values, None, where), f"values: {said}"
+    square = values.astype(np.float64) ** 2
+    total = float(square.sum() / len(square))
+    if NORMALISED[0] < total < NORMALISED[1]:
+        raise StudyError(
+            f"{where}: amplitudes normalised to {total:.3g} photons per pattern; how many there were is missing: give "
+            "--counts-per-unit, the photons of a pattern (nphotons)"
+        )
+    return of_intensities(square, None, where), "values: amplitudes (their squares are whole numbers)"
 
 
 def of_amplitudes(amplitude: NDArray[np.floating], per_unit: float | None, where: str) -> NDArray[np.unsignedinteger]:
@@ -28,6 +55,8 @@ def of_intensities(values: NDArray, per_unit: float | None, where: str) -> NDArr
     if not np.isfinite(photons).all() or photons.min() < 0:
         raise StudyError(f"{where}: {photons.min():g} is no count; set bad pixels to 0 and mask them")
     whole = np.rint(photons)
+    if whole.max() >= 2**32:
+        raise StudyError(f"{where}: {whole.max():g} counts in one pixel are beyond any detector; {remedy}")
     if per_unit is None:
         rest = np.abs(photons - whole) - ROUNDED * photons
         if rest.max() > 1e-3:
@@ -37,8 +66,6 @@ def of_intensities(values: NDArray, per_unit: float | None, where: str) -> NDArr
             raise StudyError(
                 f"{where}: all counts are multiples of {divisor}, so one photon is not one count; {remedy}"
             )
-    if whole.max() >= 2**32:
-        raise StudyError(f"{where}: {whole.max():g} counts in one pixel are beyond any detector; {remedy}")
     ratio = noise_ratio(whole)
     if ratio is not None and ratio < QUIET:
         raise StudyError(
