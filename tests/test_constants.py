@@ -11,7 +11,7 @@ from ptychodose.compare import nuisances
 from ptychodose.experiment import flaws, joint, solve, unknowns
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
-from ptychodose.measured import counts, diagnosis, found, orientation
+from ptychodose.measured import bundles, counts, diagnosis, found, live, orientation
 from ptychodose.networks import features, fitting, losses, stitch, training, unrolled
 from ptychodose.physics import forward, noise
 from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
@@ -47,6 +47,8 @@ TUNED = {
     found: {"MARGIN": 16, "SIZES": (32, 256)},
     orientation: {"LOOKED_AT": 64, "CLEAR": 0.98},
     diagnosis: {"CLEAR": 3.0},
+    bundles: {"ALIKE": 0.7},
+    live: {"SHORT": 15},
     nuisances: {"DOSE": 1e4, "HOT": 20.0, "STOP": 3, "DEAD": 0.01, "TREMBLES": 7},
     joint: {"SLACK": 1e-3},
     solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": 40, "SETTLED": 40, "FAINT": 0.2, "LEAST": 0.02, "BLUR": 1.0},

@@ -103,4 +103,4 @@ def _moves(axes: Axes, recorded: NDArray[np.float64], found: NDArray[np.float64]
     axes.set(aspect="equal", xlabel="x (object px)", ylabel="y (object px)")
     axes.margins(0.08)
     axes.invert_yaxis()
-    axes.set_title(f"positions, recorded to found, {stretch} x as long (rms {usual:.2f} px)", fontsize=10)
+    axes.set_title(f"positions, recorded to found (rms {usual:.2f} px),\narrows {stretch} x too long", fontsize=10)
