@@ -12,7 +12,7 @@ from ptychodose.exchange import counts, found, orientation, pixels, reading
 from ptychodose.experiment import flaws, joint, modes, solve, state, unknowns
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
-from ptychodose.measured import diagnosis
+from ptychodose.measured import bundles, diagnosis, live
 from ptychodose.networks import features, fitting, losses, stitch, training, unrolled
 from ptychodose.physics import forward, noise
 from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
@@ -50,6 +50,8 @@ TUNED = {
     found: {"MARGIN": 16, "SIZES": (32, 256)},
     orientation: {"LOOKED_AT": 64, "CLEAR": 0.98},
     diagnosis: {"CLEAR": 3.0},
+    bundles: {"ALIKE": 0.7},
+    live: {"SHORT": 15},
     nuisances: {"DOSE": 1e4, "HOT": 20.0, "STOP": 3, "DEAD": 0.01, "TREMBLES": 7},
     joint: {"SLACK": 1e-3, "SOFT": 0.01},
     solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": 30, "SETTLED": 50, "ROUNDS": 10, "DRIFT": 0.3},

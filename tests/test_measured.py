@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import foreign
+from ptychodose.iterative import poisson_map
 from ptychodose.measured import diagnosis, quality
 from ptychodose.physics import noise
 from ptychodose.physics.probes import Geometry
@@ -24,13 +25,18 @@ GEOMETRY = Geometry(8800, 1.0, 75e-6)
 
 def test_deviance_and_half_data_need_no_truth_and_see_a_good_object():
     s, settings = scene(1e5), params.load(ROOT / "params.yaml").reconstruct_map
-    fit, featureless = quality.heldout_deviance(s.scan, settings, 0.5, noise.stream(1, "solver"))
+
+    def arm(part):
+        return poisson_map.solve(part, settings, noise.stream(1, "solver"), 0.5).obj
+
+    fit, featureless = quality.heldout_deviance(s.scan, arm, settings.heldout, noise.stream(1, "solver"))
     assert fit < 0.5 * featureless
+    pixel = GEOMETRY.object_pixel(64)
     bright, dim = (
-        quality.resolution(quality.half_data(scan, settings, 0.5, noise.stream(1, "solver")))
-        for scan in (replace(s.scan, geometry=GEOMETRY), scene(300).scan)
+        quality.resolution(quality.half_data(scan, arm, noise.stream(1, "solver")), 1 / 7, pixel)
+        for scan in (s.scan, scene(300).scan)
     )
-    assert bright[0] > 2 * dim[0] and bright[1] == pytest.approx(GEOMETRY.object_pixel(64) * 1e9 / bright[0])
+    assert bright[0] > 2 * dim[0] and bright[1] == pytest.approx(pixel * 1e9 / bright[0])
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from ptychodose.iterative import descent
 from ptychodose.iterative.posterior import Posterior
 from ptychodose.iterative.problem import Problem
 from ptychodose.scans.scan import Scan
+from ptychodose.study import progress
 from ptychodose.study.settings import MapSettings
 
 PULL, TYPICAL = 0.5, 1.0  # the weight goes half the way, on a log scale, from what held-out photons choose to this
@@ -62,6 +63,7 @@ def minimise(posterior: OfProblem, start: Tensor, iterations: int) -> tuple[Tens
     for canvas, value in descent.descend(posterior, start, iterations):
         reached = canvas
         values.append(value)
+        progress.beat(len(values) - 1)
         if len(values) > LATELY and values[-1 - LATELY] - value < LATELY * enough:
             break
     return reached, values

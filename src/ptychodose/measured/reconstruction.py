@@ -1,0 +1,127 @@
+"""Command `reconstruct`: solve for what is unknown, run an arm, say how good it is without truth, write and draw it."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptychodose.errors import StudyError
+from ptychodose.experiment import solve
+from ptychodose.measured import bundles, figures, live, methods, quality, result
+from ptychodose.measured.methods import Method
+from ptychodose.physics import noise
+from ptychodose.reconstruct.reconstructors import Reconstruction
+from ptychodose.scans import cxi
+from ptychodose.scans.measured import REMEDY
+from ptychodose.scans.scan import Scan
+from ptychodose.score.frc import Curve
+from ptychodose.study import params, progress
+from ptychodose.study.settings import MEASURED, NOTHING, Params, Solve
+
+SOLVE = {"measured": MEASURED, "none": NOTHING}
+STEPS = 5  # what is unknown, the arm, the arm without held-out photons, twice the arm on halves
+
+
+def add_options(solver: argparse.ArgumentParser, path: Callable[[str], Path]) -> None:
+    """The options of the verb; `path` makes a path of a word of the command line."""
+    solver.add_argument(
+        "--scan", type=path, required=True, metavar="SCAN.cxi", help="with --live: or a folder of parts"
+    )
+    solver.add_argument(
+        "--out", type=path, required=True, metavar="OUT.h5", help="object and all that was found; a PNG beside"
+    )
+    solver.add_argument("--arm", choices=methods.NAMES, help="default map; of a network, its bundle must be there")
+    solver.add_argument("--bundle", type=path, metavar="wts.h5.zip", help="the network's, instead of data/bundles/ARM/")
+    solver.add_argument("--solve", choices=tuple(SOLVE), default="measured", help="what to find beside the object")
+    solver.add_argument("--live", action="store_true", help="draw what is there while the scan grows, then reconstruct")
+    solver.add_argument(
+        "--idle", type=float, default=60.0, metavar="SECONDS", help="--live ends when nothing came (60)"
+    )
+    solver.set_defaults(run=reconstruct)
+
+
+def reconstruct(options: argparse.Namespace) -> int:
+    """All of it; nothing is written before everything is there."""
+    study = params.load()
+    method = methods.of(options.arm, options.bundle, study)
+    result.place(options.out)
+    given = _watched(options, study) if options.live else _read(options.scan)
+    if method.bundle is not None:
+        print(bundles.check(method.bundle, given, study.overlap.neighbours), flush=True)
+    answer = _answer(given, method, SOLVE[options.solve], study)
+    pixel_m = answer.scan.pixel_m
+    said = result.of_choices(answer.made, answer.found) | result.of_quality(answer.deviance, answer.curve, pixel_m)
+    result.write(options.out, answer.made, (given, answer.scan), {"arm": method.name, **said})
+    title = (
+        f"{method.name} of {len(given)} patterns, {given.signal:,.0f} counts each; there is no truth to compare with"
+    )
+    result.draw(options.out, figures.result(answer.made.obj, answer.scan, given, answer.curve, title))
+    _say(answer, method.name)
+    print(f"written: {options.out}, {result.picture_of(options.out)}")
+    print(f"next: python src/study.py export {options.out} --as tiff --out {options.out.with_suffix('.tif')}")
+    return 0
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The scan as found and what was found; the arm's object; how well it predicts held-out photons (and how well a
+    featureless object does); the correlation of two halves."""
+
+    scan: Scan
+    found: dict[str, float | int | list[float] | list[int]]
+    made: Reconstruction
+    deviance: tuple[float, float]
+    curve: Curve
+
+
+def _answer(given: Scan, method: Method, unknown: Solve, study: Params) -> _Answer:
+    rng = noise.stream(study.seed, "solver", method.name)
+    with progress.steps(STEPS, method.name) as begin:
+        begin("what is unknown")
+        solved = solve.solve(given, unknown, study.reconstruct_map)
+        begin("object")
+        made = method.run(solved.scan, rng, None)
+
+        def arm(part: Scan) -> NDArray[np.complex64]:
+            begin(f"quality, of {part.dose / given.dose:.0%} of the photons")
+            return method.run(part, rng, made.weight).obj
+
+        deviance = quality.heldout_deviance(solved.scan, arm, study.reconstruct_map.heldout, rng)
+        curve = quality.half_data(solved.scan, arm, rng)
+    return _Answer(solved.scan, solved.found, made, deviance, curve)
+
+
+def _say(answer: _Answer, name: str) -> None:
+    """What was found and how good the object is."""
+    if answer.found:
+        print("found: " + ", ".join(f"{what} {_short(value)}" for what, value in answer.found.items()))
+    print(f"held-out deviance per pixel ({name}): {answer.deviance[0]:.3f}, of a featureless object "
+          f"{answer.deviance[1]:.3f}")  # fmt: skip
+    for line, threshold in quality.THRESHOLDS.items():
+        of_nyquist, half_period = quality.resolution(answer.curve, threshold, answer.scan.pixel_m)
+        nm = "" if half_period is None else f", a half period of {half_period:.1f} nm"
+        print(f"half-data FRC ({name}) above {line} up to {of_nyquist:.2f} of Nyquist{nm}")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return str([round(item, 3) for item in value])
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _watched(options: argparse.Namespace, study: Params) -> Scan:
+    """What a growing scan has come to."""
+    if options.idle <= 0:
+        raise StudyError(f"--idle {options.idle:g}: wait for more than 0 seconds")
+    return live.watch(options.scan, result.picture_of(options.out), study.reconstruct_map, options.idle)
+
+
+def _read(path: Path) -> Scan:
+    """A scan in memory. StudyError for anything else."""
+    if path.is_dir():
+        raise StudyError(f"--scan {path}: a folder; name a CXI file, or add --live")
+    with cxi.dataset(path, REMEDY) as stored:
+        return replace(stored.copy(), nodes=None)
