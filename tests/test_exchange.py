@@ -138,6 +138,14 @@ def test_other_mistakes_are_seen_too(tmp_path, mistake):
     assert not right and line.startswith(f"WRONG: {mistake}")
 
 
+def test_bad_pixels_have_no_say_in_the_check(tmp_path):
+    """A beam stop hides most of the light: what is left is predicted as well as before."""
+    mask = np.zeros((64, 64), np.uint32)
+    mask[24:40, 24:40] = 1
+    residuals = orientation.residuals(read(tmp_path, "cxi.cxi", mask=mask))
+    assert residuals["as read"] < 0.5 and orientation.verdict(residuals)[1]
+
+
 @pytest.mark.parametrize("turn", orientation.TURNS)
 def test_positions_without_an_object_turn_within_themselves(turn):
     again = orientation.turned(orientation.turned(T.positions, None, turn), None, turn)

@@ -50,18 +50,19 @@ def of_intensities(values: NDArray, per_unit: float | None, where: str) -> NDArr
     Raises StudyError, `where` naming the data, for values that are negative, not whole numbers within rounding, all
     multiples of the same number, or less noisy than counts can be.
     """
-    photons = values.astype(np.float64) * (1.0 if per_unit is None else per_unit)
+    exact = values.dtype.kind in "iu" and per_unit is None  # whole already: no copies of large scans
+    photons = values if exact else values.astype(np.float64) * (1.0 if per_unit is None else per_unit)
     remedy = "give --counts-per-unit if you know the detector's gain, or fetch the raw counts"
     if not np.isfinite(photons).all() or photons.min() < 0:
         raise StudyError(f"{where}: {photons.min():g} is no count; set bad pixels to 0 and mask them")
-    whole = np.rint(photons)
+    whole: NDArray = photons if exact else np.rint(photons)
     if whole.max() >= 2**32:
         raise StudyError(f"{where}: {whole.max():g} counts in one pixel are beyond any detector; {remedy}")
     if per_unit is None:
-        rest = np.abs(photons - whole) - ROUNDED * photons
-        if rest.max() > 1e-3:
-            raise StudyError(f"{where}: not whole numbers of photons (one is {rest.max():.2g} off); {remedy}")
-        divisor = int(np.gcd.reduce(whole.astype(np.int64), axis=None))
+        rest = 0.0 if exact else float((np.abs(photons - whole) - ROUNDED * photons).max())
+        if rest > 1e-3:
+            raise StudyError(f"{where}: not whole numbers of photons (one is {rest:.2g} off); {remedy}")
+        divisor = int(np.gcd.reduce(whole if exact else whole.astype(np.int64), axis=None))
         if divisor > 1:
             raise StudyError(
                 f"{where}: all counts are multiples of {divisor}, so one photon is not one count; {remedy}"
@@ -72,16 +73,16 @@ def of_intensities(values: NDArray, per_unit: float | None, where: str) -> NDArr
             f"{where}: neighbouring dim pixels differ by {ratio:.2f} of what counting noise does, so these are no "
             f"counts of single photons (averaged, filtered, or a gain); {remedy}"
         )
-    return shrunk(whole.astype(np.int64))
+    return shrunk(whole if exact else whole.astype(np.int64))
 
 
-def noise_ratio(counts: NDArray[np.floating]) -> float | None:
+def noise_ratio(counts: NDArray) -> float | None:
     """Sum of (a - b)^2 over that of a + b for neighbours a, b in dim places of patterns (n, N, N): 1 for independent
     Poisson counts of equal means (the variance of a difference is the sum of the means), more where means differ; None
     where too few photons fall to tell."""
     mean = counts.mean(0)
     dim = (mean > DIM[0]) & (mean < DIM[1])
     pairs = dim[:, 1:] & dim[:, :-1]
-    a, b = counts[:, :, 1:][:, pairs], counts[:, :, :-1][:, pairs]
+    a, b = (counts[:, :, part][:, pairs].astype(np.float64) for part in (slice(1, None), slice(None, -1)))
     total = float((a + b).sum())
     return float(((a - b) ** 2).sum()) / total if total > ENOUGH else None

@@ -26,7 +26,7 @@ class Foreign:
     """An open file; paths are relative to its root. All methods raise ValueError for what they refuse."""
 
     def __init__(self, file: h5py.File, path: Path) -> None:
-        self._file, self._path = file, path
+        self._file, self._path, self._sound = file, path, False
 
     def names(self, path: str = "") -> list[str]:
         """Names in the root or in the group `path`; none where there is no group."""
@@ -77,7 +77,9 @@ class Foreign:
 
     def _text(self, item: h5py.Group | h5py.Dataset, name: str) -> str:
         """A text of variable length, read only where no heap of the file can make HDF5 run forever."""
-        check_heaps(self._path)
+        if not self._sound:
+            check_heaps(self._path)
+            self._sound = True
         found = item.attrs.get_id(name)
         if math.prod(found.shape or ()) != 1:
             raise ValueError(f"attribute {quoted(name)} is not one text")
