@@ -45,7 +45,7 @@ def _of_half(study: Params) -> NDArray[np.complex64]:
     """MAP of half B, calibrated by itself."""
     found, _ = read_arrays(PROBE, "run `dvc repro probe`")
     with cxi.dataset(TRUTH) as stored:
-        half = calibration.onto(replace(stored.copy(), nodes=None), found, str(PROBE))
+        half = calibration.onto(replace(stored.copy(), nodes=None), found, PROBE, "probe")
     return poisson_map.solve(half, study.reconstruct_map, noise.stream(study.seed, "solver", "reference")).obj
 
 

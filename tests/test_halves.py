@@ -1,6 +1,7 @@
 """A measured scan in the study: halves of its photons, doses of them, subsets of its patterns, what was found of it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_what_is_of_another_scan_is_refused(recorded):
     arrays = calibration.arrays(recorded.scan)
     for name in arrays:
         with pytest.raises(StudyError, match=rf"f\.h5: {name} is not .*dvc repro solve"):
-            calibration.onto(recorded.scan, {**arrays, name: arrays[name][..., :-1]}, "f.h5")
+            calibration.onto(recorded.scan, {**arrays, name: arrays[name][..., :-1]}, Path("f.h5"), "solve")
 
 
 def test_a_word_stands_for_all_that_is_unknown():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,14 @@ def arrays(scan: Scan) -> dict[str, NDArray]:
     return {"probe": scan.probe, "positions": scan.positions, "background": scan.background, "mask": mask}
 
 
-def onto(scan: Scan, found: Mapping[str, NDArray], where: str) -> Scan:
-    """The scan as `arrays` says it is; counts, dose and frame stay. StudyError, naming the file, for arrays that are
-    not of this scan."""
+def onto(scan: Scan, found: Mapping[str, NDArray], path: Path, stage: str) -> Scan:
+    """The scan as `arrays` says it is; counts, dose and frame stay. StudyError for arrays that are not of this
+    scan, naming their file and the stage that made it."""
     size, number = scan.size, len(scan)
     shapes = {"probe": (size, size), "background": (size, size), "mask": (size, size), "positions": (number, 2)}
     for name, shape in shapes.items():
         if name not in found or found[name].shape[-2:] != shape or found[name].ndim > 3:
-            raise StudyError(f"{where}: {name} is not {shape}; run `dvc repro solve`")
+            raise StudyError(f"{path}: {name} is not {shape}; run `dvc repro {stage}`")
     return replace(
         scan,
         probe=found["probe"].reshape(-1, size, size).astype(np.complex64),

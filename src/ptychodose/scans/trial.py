@@ -61,7 +61,7 @@ class Trial:
         """What was found, scaled to the photons of this recording: those of a probe that is solved for stay."""
         if case not in self.found:
             return scan
-        known = calibration.onto(scan, self.found[case], f"{SOLVED}/{case}.h5")
+        known = calibration.onto(scan, self.found[case], SOLVED / f"{case}.h5", "solve")
         share = scan.incident / known.incident
         probe = (known.probe * np.float32(share**0.5)).astype(np.complex64)
         return replace(known, probe=probe, background=known.background * share)
