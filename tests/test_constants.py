@@ -9,7 +9,7 @@ import torch
 from ptychodose.bounds import limits
 from ptychodose.compare import nuisances
 from ptychodose.exchange import counts, found, orientation, pixels, reading
-from ptychodose.experiment import flaws, joint, modes, solve, state, unknowns
+from ptychodose.experiment import flaws, joint, modes, solve, state, unknowns, windows
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
 from ptychodose.measured import bundles, diagnosis, live
@@ -54,7 +54,9 @@ TUNED = {
     live: {"SHORT": 15},
     nuisances: {"DOSE": 1e4, "HOT": 20.0, "STOP": 3, "DEAD": 0.01, "TREMBLES": 7},
     joint: {"SLACK": 1e-3, "SOFT": 0.01},
-    solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": 30, "SETTLED": 50, "ROUNDS": 10, "DRIFT": 0.3},
+    solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": (10, 15), "SETTLED": 40, "ROUNDS": 10, "DRIFT": 0.3,
+            "NEAR": 3.0, "WIDER": 1.2, "WINDOW": 8, "LOOKS": 4},
+    windows: {"FAR": 3, "PITCH": 2},
     modes: {"FAINT": 0.2, "LEAST": 0.02},
     state: {"BLUR": 1.0},
     limits: {"LEAST": 8, "KNOWN": 0.01, "MOST": 3000, "DIM": 1e-3, "WHITE": 1e-8},

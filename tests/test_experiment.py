@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptychodose.experiment import flaws, modes, solve, unknowns
+from ptychodose.experiment import flaws, modes, solve, unknowns, windows
 from ptychodose.experiment import state as state_of
 from ptychodose.experiment.places import affine, projected, ramps
 from ptychodose.iterative import descent, poisson_map
@@ -259,6 +259,49 @@ def at_truth(s, side, unknown):
     state = state_of.begin(corner(s.scan, side), unknown)
     inside = state_of.joint(state, unknown, SETTINGS).problem.window
     return replace(state, at=replace(state.at, obj=torch.as_tensor(s.obj[inside])))
+
+
+def test_windows_follow_the_places_and_the_counts_stay():
+    state = at_truth(scene(1e4), 9, ONE["positions"])
+    inner = (torch.view_as_real(state.positions) > 40).all(1) & (
+        torch.view_as_real(state.positions) < torch.tensor(state.scan.shape) - 41
+    ).all(1)
+    moved = replace(state, at=replace(state.at, places=state.at.places + inner * (3.3 - 4.6j)))
+    found = windows.replaced(moved)
+    assert torch.allclose(found.positions, moved.positions, atol=1e-4)
+    assert torch.equal(found.recorded, state.recorded) and torch.equal(found.given, state.given)
+    assert found.at.places.abs().max() < 0.71 < moved.at.places.abs().max()
+    values = [state_of.joint(at, ONE["positions"], SETTINGS)(at.at.vector())[0] for at in (state, moved, found)]
+    assert abs(values[2] - values[1]) < 0.02 * abs(values[1] - values[0]), values
+
+
+def test_a_pattern_far_off_looks_for_its_window_and_others_stay():
+    state = at_truth(scene(1e4), 9, replace(NOTHING, positions=3.0))
+    away = torch.zeros(len(state.scan), dtype=torch.complex64)
+    away[30], away[45] = 4 - 6j, -2 + 4j
+    lost = windows.replaced(replace(state, at=replace(state.at, places=state.at.places + away)))
+    assert torch.allclose(windows.sought(lost).positions, state.positions, atol=1e-3)
+    sure = replace(lost, accuracy=0.5)
+    assert windows.sought(sure) is sure, "so far nobody looks"
+
+
+def test_looks_go_from_near_to_far_and_no_further_than_they_should():
+    found = windows.moves(5)
+    assert found[0] == (0, 0) and set(found[1:5]) == {(0, 2), (2, 0), (0, -2), (-2, 0)}
+    assert {max(map(abs, move)) for move in found} == {0, 2, 4} and (4, 4) not in found and len(found) == 21
+
+
+@pytest.mark.slow
+def test_positions_far_worse_than_stated_are_found():
+    s, rng = scene(1e4), np.random.default_rng(5)
+    wrong = s.scan.positions + rng.normal(0, 4, s.scan.positions.shape)
+    believed = replace(s.scan, positions=np.clip(wrong, 32, np.array(s.scan.shape) - 33))
+    found = solve.solve(believed, replace(ONE["positions"], positions=1.5), SETTINGS).scan.positions
+    away = [
+        np.hypot(*(off - np.median(off, 0)).T)
+        for off in (believed.positions - s.scan.positions, found - s.scan.positions)
+    ]
+    assert np.median(away[0]) > 4 and np.median(away[1]) < 0.5, [np.median(each) for each in away]
 
 
 def test_accuracy_is_that_of_the_moves_that_were_made():

@@ -14,13 +14,18 @@ from torch import Tensor
 
 from ptychodose.experiment import flaws, modes
 from ptychodose.experiment.places import affine
-from ptychodose.experiment.state import State, begin, descend, joint, rate, replaced
+from ptychodose.experiment.state import State, begin, descend, joint, rate
+from ptychodose.experiment.windows import replaced, sought
 from ptychodose.physics import forward
 from ptychodose.scans.scan import Scan
 from ptychodose.study.settings import NOTHING, MapSettings, Solve
 
 # Iterations at most of the four stages: with what MAP takes afterwards, four times a clean MAP run at most.
-FIRST, ALIGNED, PLACED, SETTLED = 15, 10, 30, 50
+FIRST, ALIGNED, PLACED, SETTLED = 15, 10, (10, 15), 40
+NEAR = 3.0  # px: a descent alone finds positions whose stated accuracy is better
+WIDER = 1.2  # times the stated accuracy: positions that are off by more are looked for twice as far
+WINDOW = 8  # of a window's side: the part of it that no accuracy looked for exceeds, about half a probe
+LOOKS = 4  # rounds in which patterns far off are looked for
 ROUNDS = 10  # of expectation maximisation: exact positions are found so to the tenth part of what counts tell
 DRIFT = 0.3  # px rms: by less positions move together for the prior's sake, which likes a smaller object (.2 px seen)
 
@@ -40,16 +45,23 @@ def solve(scan: Scan, unknown: Solve, settings: MapSettings) -> Solved:
     if unknown == NOTHING:
         return Solved(scan, {})
     state, bad = _first(scan, unknown, settings)
+    if unknown.positions > NEAR:
+        state = _gathered(state, unknown, settings)
     if unknown.probe > len(state.at.probe):
         probe = modes.further(state.at.probe.numpy(), unknown.probe)
         state = replace(state, at=replace(state.at, probe=torch.as_tensor(probe)))
     if unknown.positions:
         state = replaced(_aligned(state, unknown, settings))
-    state = descend(state, unknown, settings, PLACED)
+    for iterations in PLACED:
+        state = descend(state, replace(unknown, positions=state.accuracy), settings, iterations)
+        if unknown.positions:
+            state = replaced(replace(state, accuracy=accuracy(state, settings)))
+    if WIDER * unknown.positions < state.accuracy < scan.size / WINDOW:
+        return solve(scan, replace(unknown, positions=2 * unknown.positions), settings)
     probe = modes.kept(modes.orthogonal(state.at.probe.numpy()))
     state = replace(state, at=replace(state.at, probe=torch.as_tensor(probe)))
     if unknown.positions:
-        state = replaced(replace(state, accuracy=accuracy(state, settings)))
+        state = sought(state)
     state = descend(state, replace(unknown, positions=state.accuracy), settings, SETTLED)
     return Solved(state.solved(), bad | _found(state))
 
@@ -68,6 +80,14 @@ def _first(scan: Scan, unknown: Solve, settings: MapSettings) -> tuple[State, di
         scan = replace(scan, mask=scan.mask & ~more)
         state = descend(begin(scan, unknown), first, settings, FIRST)
     return state, {"dead": int(dead.sum()), "hot": int((hot | more).sum())}
+
+
+def _gathered(state: State, unknown: Solve, settings: MapSettings) -> State:
+    """The state after patterns far from where they were recorded were looked for, under one probe, round by round."""
+    one = replace(unknown, probe=min(unknown.probe, 1))
+    for _ in range(LOOKS):
+        state = replaced(descend(sought(state), one, settings, ALIGNED))
+    return state
 
 
 def _aligned(state: State, unknown: Solve, settings: MapSettings) -> State:

@@ -113,13 +113,6 @@ def descend(state: State, free: Solve, settings: MapSettings, iterations: int, t
     return replace(state, at=at, iterations=[*state.iterations, len(values) - 1])
 
 
-def replaced(state: State) -> State:
-    """Windows where the patterns now are: a place far from its window's middle would wrap the probe around."""
-    scan = replace(state.scan, positions=state.within())
-    obj = on_object(state)[window(scan)].contiguous()
-    return replace(state, scan=scan, at=replace(state.at, obj=obj, places=from_middles(scan)))
-
-
 def on_object(state: State) -> Tensor:
     """The whole object (H, W), flat where the canvas does not reach."""
     made = torch.full(state.scan.shape, whole(state).level, dtype=torch.complex64)
