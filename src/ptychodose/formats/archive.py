@@ -1,12 +1,25 @@
-"""Zip archives from anywhere: nothing is ever extracted, and what a member claims is checked before it is read."""
+"""Zip archives from anywhere: nothing is ever extracted, and what a member claims is checked before it is read. Our own
+have their members stored uncompressed, in order, with a fixed date, so that equal members give equal bytes."""
 
 import stat
 import zipfile
-from pathlib import PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
+from ptychodose.formats.atomic import atomic_path
 from ptychodose.formats.untrusted import quoted
 
 MAX_MEMBERS = 10_000
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
+
+
+def write(path: Path, members: Mapping[str, bytes]) -> None:
+    """Write an archive of `members` by name, as a whole or not at all."""
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as made:
+        for name, data in members.items():
+            member = zipfile.ZipInfo(name, EPOCH)
+            member.external_attr = (stat.S_IFREG | 0o644) << 16
+            made.writestr(member, data)
 
 
 def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

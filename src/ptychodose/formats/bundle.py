@@ -6,7 +6,6 @@ Members are stored uncompressed, sorted, with a fixed date, so equal weights giv
 import io
 import json
 import os
-import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +16,10 @@ from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.formats import archive, hdf5_guard
-from ptychodose.formats.atomic import atomic_path, sha256_file
+from ptychodose.formats.atomic import sha256_file
 from ptychodose.formats.untrusted import DAMAGE, MAX_JSON, is_whole, one_line, parse_json
 
 SCHEMA = 1
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
 MAX_WEIGHTS = 2**28  # bytes; a default bundle has about 50 kB
 MEMBERS = {"bundle.json": MAX_JSON, "weights.h5": MAX_WEIGHTS}
 LARGEST = 1024  # of the whole numbers that describe a network
@@ -38,11 +36,7 @@ def save(path: Path, meta: Mapping[str, Any], weights: Mapping[str, NDArray]) ->
         for name in sorted(weights):
             file.create_dataset(name, data=weights[name], track_times=False)
     document = json.dumps({"schema": SCHEMA, **meta}, sort_keys=True, indent=1, allow_nan=False) + "\n"
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as made:
-        for name, data in zip(MEMBERS, (document.encode(), buffer.getvalue()), strict=True):
-            member = zipfile.ZipInfo(name, EPOCH)
-            member.external_attr = (stat.S_IFREG | 0o644) << 16
-            made.writestr(member, data)
+    archive.write(path, dict(zip(MEMBERS, (document.encode(), buffer.getvalue()), strict=True)))
     return sha256_file(path), os.path.getsize(path)
 
 

@@ -11,7 +11,7 @@ import h5py
 from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
-from ptychodose.formats import hdf5_guard
+from ptychodose.formats import hdf5_guard, nexus
 from ptychodose.formats.atomic import atomic_path
 from ptychodose.formats.untrusted import DAMAGE, one_line
 
@@ -29,27 +29,41 @@ def writing(path: Path) -> Iterator[h5py.File]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[str, object] | None = None) -> None:
-    """Write arrays of any shape by name ("group/name" makes groups) and root attributes, sorted, without times."""
+    """Write arrays of any shape by name ("group/name" makes groups) and root attributes, sorted, without times.
+
+    An object `obj` (H, W) or, without one, a `probe` (M, N, N) is what NeXus viewers show, in nm where there is an
+    attribute `pixel_m`; other groups are of no NeXus class but collections.
+    """
+    known = attributes or {}
     with writing(path) as file:
+        nexus.mark(file, "NXroot")
         for name in sorted(arrays):
             file.create_dataset(name, data=arrays[name], track_times=False)
-        for name, value in sorted((attributes or {}).items()):
+        for group in filter(lambda item: isinstance(item, h5py.Group), file.values()):
+            nexus.mark(group, "NXcollection")
+        for name, value in sorted(known.items()):
             file.attrs[name] = hdf5_guard.text(value) if isinstance(value, str) else value
+        waves = {"obj": nexus.OBJECT, "probe": nexus.PROBE}
+        shown = next((name for name in waves if name in arrays and arrays[name].dtype.kind == "c"), None)
+        if shown is not None:
+            pixel_m = known.get("pixel_m")
+            nexus.show_wave(file, waves[shown], arrays[shown], pixel_m if isinstance(pixel_m, float) else None)
 
 
 def read_arrays(path: Path, remedy: str) -> tuple[dict[str, NDArray], dict[str, object]]:
-    """Read every dataset stored in the file itself, in its shape and native byte order, and the root attributes.
+    """Read every dataset stored in the file itself, in its shape and native byte order, and the root attributes, but
+    for what NeXus viewers are shown.
 
     Links and virtual datasets are refused, so a file cannot pull in another one. Raises StudyError ending in
     `remedy` when the file is absent, damaged, holds anything but plain finite arrays, or more than 1 GiB of them.
     """
     try:
         with h5py.File(path, "r") as file:
-            arrays = hdf5_guard.arrays(dict(hdf5_guard.datasets(file)))
-            attributes = hdf5_guard.attributes(file)
+            found = {name: item for name, item in hdf5_guard.datasets(file) if name.split("/")[0] != nexus.ENTRY}
+            arrays, attributes = hdf5_guard.arrays(found), hdf5_guard.attributes(file)
     except DAMAGE as error:
         raise StudyError(f"{path}: not readable ({one_line(error)}); {remedy}") from None
-    return arrays, attributes
+    return arrays, {name: value for name, value in attributes.items() if name not in nexus.OWN}
 
 
 def read_array(path: Path, name: str, remedy: str) -> NDArray:

@@ -1,10 +1,10 @@
-"""NPZ files of plain arrays, read member by member: nothing pickled, nothing absurdly large, one-line errors."""
+"""NPZ files of plain arrays: nothing pickled, read member by member, nothing absurdly large, one-line errors."""
 
 import io
 import math
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,16 @@ from ptychodose.formats import archive
 from ptychodose.formats.untrusted import DAMAGE, one_line
 
 PICKLE, PICKLED = b"\x80", "pickled data, which is never loaded"  # how every pickle since Python 2.3 starts
+
+
+def write(path: Path, arrays: Mapping[str, NDArray]) -> None:
+    """Write arrays of numbers by name, sorted and without times. numpy.savez stamps them with the clock."""
+    members = {}
+    for name in sorted(arrays):
+        stream = io.BytesIO()
+        np.lib.format.write_array(stream, np.ascontiguousarray(arrays[name]), (1, 0), allow_pickle=False)
+        members[f"{name}.npy"] = stream.getvalue()
+    archive.write(path, members)
 
 
 def read(path: Path, wanted: Iterable[str], max_bytes: int, where: str) -> dict[str, NDArray[np.generic]]:

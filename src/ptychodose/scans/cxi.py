@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
-from ptychodose.formats import hdf5_guard
+from ptychodose.formats import hdf5_guard, nexus
 from ptychodose.formats.h5 import writing
 from ptychodose.formats.untrusted import MAX_PIXELS, is_whole, one_line
 from ptychodose.physics.probes import Geometry
@@ -86,10 +86,15 @@ def _write_geometry(file: h5py.File, scan: Scan) -> None:
     _quantity(file, TRANSLATION, metres, "m")
     file["entry_1/data_1/data"] = h5py.SoftLink(f"/{DETECTOR}/data")
     file["entry_1/data_1/translation"] = h5py.SoftLink(f"/{TRANSLATION}")
+    classes = {"instrument_1": "NXinstrument", "instrument_1/detector_1": "NXdetector", "sample_1": "NXsample",
+               "instrument_1/source_1": "NXsource", "sample_1/geometry_1": "NXgeometry"}  # fmt: skip
+    for name, kind in classes.items():
+        nexus.mark(file[f"entry_1/{name}"], kind)
+    nexus.show(file, "entry_1/data_1", "data", [nexus.NOTHING] * 3)
 
 
 def _write_study(file: h5py.File, scan: Scan, measured: float) -> None:
-    study = file.create_group(STUDY)
+    study = nexus.mark(file.create_group(STUDY), "NXcollection")
     if scan.nodes is not None:
         study["nodes"] = scan.nodes.index
     study["background"] = scan.background
