@@ -173,6 +173,16 @@ def test_dead_and_hot_pixels_are_found_and_no_others():
     assert not flaws.dead(damaged, masked).any() and not flaws.hot(damaged, masked).any(), "known ones are no news"
 
 
+@pytest.mark.parametrize("place", [(0, 5), (63, 40), (20, 0), (63, 63)])
+def test_bad_pixels_at_the_edge_are_found_too(place):
+    total = np.full((64, 64), 100.0)
+    dead, hot = total.copy(), total.copy()
+    dead[place], hot[place] = 0, 900
+    good = np.ones((64, 64), bool)
+    for found in (flaws.dead(dead, good), flaws.hot(hot, good), flaws.excessive(hot, total, good)):
+        assert np.argwhere(found).tolist() == [list(place)]
+
+
 def test_an_excess_beyond_the_model_is_found_whatever_the_model_misses():
     rng = np.random.default_rng(0)
     rate = np.full((64, 64), 400.0)
