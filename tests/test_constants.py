@@ -9,7 +9,7 @@ import torch
 from ptychodose.bounds import limits
 from ptychodose.compare import nuisances
 from ptychodose.exchange import counts, found, orientation, pixels, reading
-from ptychodose.experiment import flaws, joint, modes, solve, state, unknowns, windows
+from ptychodose.experiment import flaws, joint, modes, solve, start, state, unknowns, windows
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
 from ptychodose.measured import bundles, diagnosis, live
@@ -43,7 +43,8 @@ TUNED = {
     metrics: {"CUT": 1e-6, "CONTRAST": 1e-5, "WINDOW": 7},
     frc: {"FIRST_RING": 2, "TAPER": 0.3},
     flaws: {"SURE": 8.0, "ALONE": 2.0, "EXPECTED": 30.0},
-    unknowns: {"KNOTS": 4, "LOWEST": 10},
+    unknowns: {"KNOTS": 4, "SURPASS": 1.25, "LOWEST": 10},
+    start: {"RADII": (0.0, 0.06, 0.12, 0.2, 0.3), "EDGE": 0.9, "BRIEF": 15, "LONG": 40},
     counts: {"ROUNDED": 3e-7, "DIM": (0.05, 5.0), "ENOUGH": 2000.0, "NORMALISED": (0.5, 2.0), "QUIET": 0.8},
     pixels: {"UNSURE": 0.6, "CLEARLY": 0.9},
     reading: {"SAME": 0.01, "MODES": 64},

@@ -107,6 +107,20 @@ def test_knots_interpolate_and_keep_a_constant():
     assert line[0] == 0 and line[-1] == 3 and torch.allclose(line[8:56].diff(), torch.full((47,), 1 / 16))
 
 
+def test_a_background_starts_at_the_darkest_pixels_and_stays_below_half_as_much_again():
+    dark = np.array([[0.0, 0.25], [2.5, 100.0]])
+    root, most = unknowns.root_of(dark, 300)
+    assert most.numpy() == pytest.approx((1.25 * np.sqrt(dark) + 1.5 / np.sqrt(2700)) ** 2)
+    square = root.square()
+    assert (square / (1 + square / most)).numpy() == pytest.approx(np.maximum(dark, 0.01 * most.numpy()), rel=1e-4)
+
+
+def test_no_root_takes_a_background_beyond_its_most(small):
+    at = state_of.begin(replace(small, background=np.zeros((64, 64))), ONE["background"]).at
+    far = replace(at, root=at.root + 1e3).background()
+    assert 0.5 < float(far.max()) <= float(at.most.max()) * 1.0001 < 1.0
+
+
 def test_ramps_move_a_probe_as_the_forward_model_does():
     probe = torch.as_tensor(scene(1e4).scan.probe)
     places = torch.tensor([0.3 - 0.2j, 1.5 + 2.25j])
@@ -117,8 +131,8 @@ def test_ramps_move_a_probe_as_the_forward_model_does():
 
 @pytest.mark.parametrize("wanted", [1, 2, 3])
 def test_a_probe_of_as_many_modes_as_are_asked_for_gets_no_others(small, wanted, monkeypatch):
-    for stage in ("FIRST", "PLACED", "SETTLED"):
-        monkeypatch.setattr(solve, stage, 1)
+    for stage, iterations in {"FIRST": 1, "PLACED": (1,), "SETTLED": 1}.items():
+        monkeypatch.setattr(solve, stage, iterations)
     probe = np.concatenate([small.probe, 0.5 * np.roll(small.probe, 5, 1), 0.4 * np.roll(small.probe, 7, 2)])
     found = solve.solve(replace(small, probe=probe), replace(NOTHING, probe=wanted), SETTINGS)
     assert len(found.scan.probe) == 3
@@ -157,6 +171,16 @@ def test_dead_and_hot_pixels_are_found_and_no_others():
     masked = scan.mask.copy()
     masked[y, x] = masked[3, 60] = False
     assert not flaws.dead(damaged, masked).any() and not flaws.hot(damaged, masked).any(), "known ones are no news"
+
+
+@pytest.mark.parametrize("place", [(0, 5), (63, 40), (20, 0), (63, 63)])
+def test_bad_pixels_at_the_edge_are_found_too(place):
+    total = np.full((64, 64), 100.0)
+    dead, hot = total.copy(), total.copy()
+    dead[place], hot[place] = 0, 900
+    good = np.ones((64, 64), bool)
+    for found in (flaws.dead(dead, good), flaws.hot(hot, good), flaws.excessive(hot, total, good)):
+        assert np.argwhere(found).tolist() == [list(place)]
 
 
 def test_an_excess_beyond_the_model_is_found_whatever_the_model_misses():

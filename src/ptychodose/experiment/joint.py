@@ -75,7 +75,7 @@ class Joint:
             loss += 0.5 * descent.dot(away, away)
             places = places + 0.5 * away / self.free.positions
         dark = knots(size).T @ dark @ knots(size)
-        return loss, self._gradient(at, Unknowns(obj, share * forward.back_propagate(pull), places, dark))
+        return loss, self._gradient(at, Unknowns(obj, share * forward.back_propagate(pull), places, dark, at.most))
 
     def _gradient(self, at: Unknowns, slopes: Unknowns) -> Tensor:
         """The slopes of what is free: of the probe without its energy, of the background's root."""
@@ -85,7 +85,7 @@ class Joint:
             slopes,
             probe=probe if self.free.probe else torch.zeros_like(probe),
             places=slopes.places if self.free.positions else torch.zeros_like(slopes.places),
-            root=at.root * slopes.root if self.free.background else torch.zeros_like(slopes.root),
+            root=at.rise * slopes.root if self.free.background else torch.zeros_like(slopes.root),
         ).vector()
 
     def preconditioner(self, image: Tensor) -> Callable[[Tensor], Tensor]:
@@ -98,12 +98,12 @@ class Joint:
         told, most = (
             knots(size).T @ each @ knots(size) for each in (good / (self.seen + at.background() + FLOOR), good)
         )
-        of_root = 1 / (patterns * (2 * at.root**2 * told + most))  # a root near zero is curved by the slope alone
+        of_root = 1 / (patterns * (2 * at.rise**2 * told + most))  # a root near zero is curved by the slope alone
 
         def apply(slope: Tensor) -> Tensor:
             way = self.start.of(slope)
             probe = forward.back_propagate(of_probe * forward.propagate(way.probe))
-            return Unknowns(solve(way.obj), probe, self._placed(way.places), of_root * way.root).vector()
+            return Unknowns(solve(way.obj), probe, self._placed(way.places), of_root * way.root, at.most).vector()
 
         return apply
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptychodose.experiment import modes
 from ptychodose.experiment.joint import Joint
-from ptychodose.experiment.unknowns import KNOTS, Unknowns, darkest, knots
+from ptychodose.experiment.unknowns import KNOTS, Unknowns, darkest, root_of
 from ptychodose.iterative import poisson_map
 from ptychodose.iterative.posterior import Posterior
 from ptychodose.iterative.problem import Problem
@@ -49,7 +49,7 @@ class State:
     def solved(self) -> Scan:
         """The scan with all that was found: positions on the object, modes orthogonal, brightest first."""
         probe = modes.kept(modes.orthogonal(self.at.probe.numpy()))
-        return replace(lit(self.scan, self.at.root), positions=self.within(), probe=probe)
+        return replace(lit(self.scan, self.at), positions=self.within(), probe=probe)
 
 
 def begin(scan: Scan, unknown: Solve) -> State:
@@ -57,11 +57,13 @@ def begin(scan: Scan, unknown: Solve) -> State:
     dark = np.zeros((KNOTS, KNOTS))
     if unknown.background:
         dark = np.maximum(darkest(scan.mean_pattern - scan.background, scan.mask), 0)
-    root = torch.as_tensor(np.sqrt(dark + 1e-4 * unknown.background).astype(np.float32))
-    problem = Problem(lit(scan, root))
+    root, most = root_of(dark, len(scan))
+    if not unknown.background:
+        root = torch.zeros_like(root)
+    at = Unknowns(torch.zeros(()), torch.as_tensor(scan.probe), from_middles(scan), root, most)
+    problem = Problem(lit(scan, at))
     recorded = torch.complex(*torch.as_tensor(scan.positions.T.astype(np.float32)))
-    at = Unknowns(problem.flat(), problem.probe, from_middles(scan), root)
-    return State(scan, at, recorded, recorded, unknown.positions)
+    return State(scan, replace(at, obj=problem.flat()), recorded, recorded, unknown.positions)
 
 
 def middles(scan: Scan) -> Tensor:
@@ -74,15 +76,14 @@ def from_middles(scan: Scan) -> Tensor:
     return torch.complex(*torch.as_tensor((scan.positions - np.rint(scan.positions)).T.astype(np.float32)))
 
 
-def lit(scan: Scan, root: Tensor) -> Scan:
+def lit(scan: Scan, at: Unknowns) -> Scan:
     """The scan with all of the background, the found part too: what flat object and weights go by."""
-    inside = torch.fft.fftshift(knots(scan.size), 0).double().numpy()
-    return replace(scan, background=scan.background + inside @ root.double().square().numpy() @ inside.T)
+    return replace(scan, background=scan.background + np.fft.fftshift(at.background().double().numpy()))
 
 
 def whole(state: State) -> Scan:
     """The scan as it is believed to be now, its windows as they are."""
-    return lit(replace(state.scan, probe=state.at.probe.numpy()), state.at.root)
+    return lit(replace(state.scan, probe=state.at.probe.numpy()), state.at)
 
 
 def joint(state: State, free: Solve, settings: MapSettings, together: Tensor | None = None) -> Joint:

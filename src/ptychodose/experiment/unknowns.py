@@ -10,19 +10,21 @@ from scipy import ndimage
 from torch import Tensor
 
 KNOTS = 4  # a side: the background is bilinear between so many values, what scatters being smooth
+SURPASS = 1.25  # a smooth background's root, in units of that of the darkest pixels around: half as much again at most
 LOWEST = 10  # per cent of a cell's pixels that see hardly any signal: where a background is read off at first
 
 
 @dataclass(frozen=True)
 class Unknowns:
     """obj (H, W) complex64 on the canvas; probe (M, N, N) complex64, of any energy, which the scan's photons set;
-    places (n,) complex64, patch centres y + i x px from their windows' centres; root (K, K) float32, the root of the
-    background's counts at its knots, which keeps these from below zero."""
+    places (n,) complex64, patch centres y + i x px from their windows' centres; root (K, K) float32, which makes the
+    background's counts at its knots, root^2 / (1 + root^2 / most): neither below zero nor above `most` (K, K)."""
 
     obj: Tensor
     probe: Tensor
     places: Tensor
     root: Tensor
+    most: Tensor
 
     def vector(self) -> Tensor:
         """All of it in one (d,) complex64."""
@@ -34,12 +36,17 @@ class Unknowns:
         shapes = [part.shape for part in (self.obj, self.probe, self.places, self.root)]
         parts = torch.split(vector, [shape.numel() for shape in shapes])
         obj, probe, places, root = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
-        return Unknowns(obj, probe, places, root.real)
+        return Unknowns(obj, probe, places, root.real, self.most)
 
     def background(self) -> Tensor:
         """Expected counts (N, N) per pixel and pattern, corner layout."""
-        inside = knots(self.probe.shape[-1])
-        return inside @ self.root.square() @ inside.T
+        inside, square = knots(self.probe.shape[-1]), self.root.square()
+        return inside @ (square / (1 + square / self.most)) @ inside.T
+
+    @property
+    def rise(self) -> Tensor:
+        """What the counts at the knots rise by with their root, halved: (K, K)."""
+        return self.root / (1 + self.root.square() / self.most).square()
 
 
 def knots(size: int) -> Tensor:
@@ -48,6 +55,17 @@ def knots(size: int) -> Tensor:
     at = np.clip((np.arange(size) + 0.5) / size * KNOTS - 0.5, 0, KNOTS - 1)
     weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(KNOTS)))
     return torch.as_tensor(np.fft.ifftshift(weights, 0).astype(np.float32))
+
+
+def root_of(dark: NDArray[np.float64], patterns: int) -> tuple[Tensor, Tensor]:
+    """Root and most (K, K) of a background that starts at the counts `dark` (K, K) of the darkest pixels: more than
+    `SURPASS` times their root, and three standard deviations of it, is what the model misses and no background. The
+    root of a count has a standard deviation of a half; 3 x 3 pixels of all patterns are counted."""
+    slack = 3 * 0.5 / (9 * patterns) ** 0.5
+    most = (SURPASS * np.sqrt(dark) + slack) ** 2
+    start = np.maximum(dark, 0.01 * most)  # at zero the slope would be, too
+    root = np.sqrt(start / (1 - start / most))
+    return torch.as_tensor(root.astype(np.float32)), torch.as_tensor(most.astype(np.float32))
 
 
 def darkest(mean: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
