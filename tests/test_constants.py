@@ -11,9 +11,10 @@ from ptychodose.compare import nuisances
 from ptychodose.experiment import flaws, joint, solve, unknowns
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
-from ptychodose.measured import bundles, counts, diagnosis, found, live, orientation
+from ptychodose.measured import counts, diagnosis, found, live, orientation
 from ptychodose.networks import features, fitting, losses, stitch, training, unrolled
 from ptychodose.physics import forward, noise
+from ptychodose.reconstruct import bundles
 from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
 from ptychodose.scans import tensors
 from ptychodose.score import align, coverage, frc, metrics
