@@ -1,4 +1,4 @@
-"""Everything that is not a stage: python src/study.py {verify|answer|import|diagnose|reconstruct|…} --help."""
+"""Everything that is not a stage: python src/study.py {verify|answer|import|diagnose|reconstruct|export|…} --help."""
 
 import argparse
 import json
@@ -138,6 +138,10 @@ def main() -> int:
 
         _as_stages()
         commands.add_options(verbs, _path)
+    if {"export", "--help", "-h"} & set(sys.argv[1:2] or ["--help"]):
+        from ptychodose.export import command  # as above: matplotlib
+
+        command.add_options(verbs, _path)
     made = verbs.add_parser("crate", help="describe files, stages, parameters and software as an RO-Crate")
     made.add_argument("--out", type=_path, default=ROOT / "crate", metavar="DIR", help="folder to write (crate/)")
     made.add_argument("--with-data", action="store_true", help="copy the files into it")

@@ -12,9 +12,10 @@ from ptychodose.exchange import counts, found, orientation, pixels, reading
 from ptychodose.experiment import flaws, joint, modes, solve, start, state, unknowns, windows
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
-from ptychodose.measured import bundles, diagnosis, live
+from ptychodose.measured import diagnosis, live
 from ptychodose.networks import features, fitting, losses, stitch, training, unrolled
 from ptychodose.physics import forward, noise
+from ptychodose.reconstruct import bundles
 from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
 from ptychodose.scans import tensors
 from ptychodose.score import align, coverage, frc, metrics

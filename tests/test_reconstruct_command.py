@@ -16,9 +16,10 @@ from ptychodose.errors import StudyError
 from ptychodose.formats import bundle
 from ptychodose.formats.atomic import sha256_file
 from ptychodose.formats.h5 import write_arrays
-from ptychodose.measured import bundles, figures, live, methods, quality, reconstruction, result
+from ptychodose.measured import figures, live, methods, quality, reconstruction, result
 from ptychodose.networks import unrolled
 from ptychodose.physics import noise
+from ptychodose.reconstruct import bundles
 from ptychodose.reconstruct.reconstructors import Reconstruction
 from ptychodose.scans import cxi
 from ptychodose.score import frc

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
@@ -120,6 +120,17 @@ def curves(
 def _span(values: NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.percentile(values, [0.5, 99.5])
     return float(low), float(max(high, low + 1e-3))
+
+
+def wave(figure: FigureBase, image: Complex, pixel_m: float) -> None:
+    """Amplitude and phase of one image (h, w) side by side, each with its colours and a scale bar."""
+    panels = {"amplitude": (np.abs(image), "gray"), "phase (rad)": (phase_of(image.astype(np.complex128)), "cividis")}
+    for axes, (name, (values, colours)) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        low, high = _span(values)
+        drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+        axes.set(xticks=[], yticks=[], title=name)
+        figure.colorbar(drawn, ax=axes, shrink=0.8)
+        scale_bar(axes, image.shape, pixel_m)
 
 
 def scale_bar(axes: Axes, shape: tuple[int, ...], pixel_m: float) -> None:

@@ -44,7 +44,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[
         for name, value in sorted(known.items()):
             file.attrs[name] = hdf5_guard.text(value) if isinstance(value, str) else value
         waves = {"obj": nexus.OBJECT, "probe": nexus.PROBE}
-        shown = next((name for name in waves if name in arrays and arrays[name].dtype.kind == "c"), None)
+        shown = next((name for name in waves if name in arrays and arrays[name].ndim > 1), None)
         if shown is not None:
             pixel_m = known.get("pixel_m")
             nexus.show_wave(file, waves[shown], arrays[shown], pixel_m if isinstance(pixel_m, float) else None)

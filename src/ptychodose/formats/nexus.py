@@ -46,7 +46,6 @@ def show_wave(file: h5py.File, name: str, wave: NDArray[np.complexfloating], pix
     parts = {"amplitude": (np.abs(wave), ""), "phase": (np.angle(wave), "rad")}
     for label, (values, unit) in parts.items():
         item = group.create_dataset(label, data=values.astype(np.float32), track_times=False)
-        item.attrs["long_name"] = text(f"{name} {label}")
         if unit:
             item.attrs["units"] = text(unit)
     step, unit = (1.0, "px") if pixel_m is None else (pixel_m * 1e9, "nm")

@@ -5,15 +5,14 @@ from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ptychodose.compare.figures import scale_bar
+from ptychodose.compare.figures import wave
 from ptychodose.formats.png import COLOURS
 from ptychodose.measured.quality import THRESHOLDS, in_region
 from ptychodose.scans.scan import Scan
 from ptychodose.score.frc import Curve
-from ptychodose.score.metrics import phase_of
 
 ARROWS = 600  # at most, evenly chosen: more hide each other
 STRETCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # of arrows, so that the usual one is about a step long
@@ -36,7 +35,7 @@ def result(obj: NDArray[np.complex64], scan: Scan, recorded: Scan, curve: Curve,
     rows = 1 + -(-len(panels) // 3)
     figure = Figure(figsize=(10.8, 4.6 + 3.3 * (rows - 1)), layout="constrained")
     [[top], [below]] = figure.subfigures(2, 1, squeeze=False, height_ratios=(4.2, 3.3 * (rows - 1)))
-    _object(top, obj, scan)
+    wave(top, in_region(obj, scan), scan.pixel_m)
     grid = below.subplots(rows - 1, 3, squeeze=False).ravel()
     for draw, axes in zip(panels, grid, strict=False):
         draw(axes)
@@ -49,21 +48,9 @@ def result(obj: NDArray[np.complex64], scan: Scan, recorded: Scan, curve: Curve,
 def so_far(obj: NDArray[np.complex64], scan: Scan) -> Figure:
     """The object while a scan still grows; its title says that it is not the result."""
     figure = Figure(figsize=(10.0, 4.6), layout="constrained")
-    _object(figure, obj, scan)
+    wave(figure, in_region(obj, scan), scan.pixel_m)
     figure.suptitle(f"unfinished: MAP of the first {len(scan)} patterns, probe and positions as recorded", fontsize=11)
     return figure
-
-
-def _object(figure: FigureBase, obj: NDArray[np.complex64], scan: Scan) -> None:
-    """Amplitude and phase where the scan's centres are."""
-    image = in_region(obj, scan)
-    panels = {"amplitude": (np.abs(image), "gray"), "phase (rad)": (phase_of(image), "cividis")}
-    for axes, (name, (values, colours)) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        low, high = np.percentile(values, [0.5, 99.5])
-        drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=max(high, low + 1e-3), interpolation="nearest")
-        axes.set(xticks=[], yticks=[], title=name)
-        figure.colorbar(drawn, ax=axes, shrink=0.8)
-        scale_bar(axes, image.shape, scan.pixel_m)
 
 
 def _frc(axes: Axes, curve: Curve) -> None:

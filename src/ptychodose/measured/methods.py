@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.iterative import poisson_map
-from ptychodose.measured import bundles
 from ptychodose.networks import predict
-from ptychodose.reconstruct import arms, reconstructors
+from ptychodose.reconstruct import arms, bundles, reconstructors
 from ptychodose.reconstruct.reconstructors import Reconstruction, Refinement
 from ptychodose.scans.groups import neighbour_groups
 from ptychodose.scans.scan import Scan

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.experiment import solve
-from ptychodose.measured import bundles, figures, live, methods, quality, result
+from ptychodose.measured import figures, live, methods, quality, result
 from ptychodose.measured.methods import Method
 from ptychodose.physics import noise
+from ptychodose.reconstruct import bundles
 from ptychodose.reconstruct.reconstructors import Reconstruction
 from ptychodose.scans import cxi
 from ptychodose.scans.measured import REMEDY

@@ -1,0 +1,1 @@
+"""Our files in the formats of others."""
