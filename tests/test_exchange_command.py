@@ -15,6 +15,7 @@ import samples
 from ptychodose.errors import StudyError
 from ptychodose.exchange import command, ptychopinn, reading
 from ptychodose.exchange.found import Told
+from ptychodose.experiment import start
 from ptychodose.scans import cxi
 from scenes import ROOT
 
@@ -52,6 +53,27 @@ def test_a_file_that_is_missing_something_or_ambiguous_is_refused_in_one_line(tm
     with pytest.raises(StudyError, match=reason) as caught:
         reading.read(foreign.ptychopinn(tmp_path / "scan.npz", T, **changes), Told())
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_a_probe_gets_one_that_its_counts_tell(tmp_path, monkeypatch, capsys):
+    """Which start wins is tested in test_start.py."""
+    asked = []
+
+    def probe_from(scan, settings):
+        asked.append((len(scan), scan.positions - scan.positions.min(0)))
+        return start.Start(T.probe, "focus spread to +0.06 of the window", 12.3, {"a": 1.0, "b": 2.0})
+
+    monkeypatch.setattr(start, "probe_from", probe_from)
+    out = tmp_path / "scan.cxi"
+    assert run(foreign.ptychopinn(tmp_path / "scan.npz", T, probeGuess=None), *LENGTHS, "--out", out) == 0
+    ((number, places),) = asked
+    assert number == len(T.counts) and places == pytest.approx(T.positions - T.positions.min(0), abs=1e-6)
+    with cxi.dataset(out) as scan:
+        assert np.abs(np.vdot(scan.probe, T.probe)) == pytest.approx(
+            np.linalg.norm(scan.probe) * np.linalg.norm(T.probe)
+        )
+    said = capsys.readouterr().out
+    assert "probe: the file has none" in said and "+0.06" in said and "12.3 nats per pattern likelier" in said
 
 
 def test_what_another_program_keeps_apart_is_asked_for_by_its_flag(tmp_path):

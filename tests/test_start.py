@@ -42,7 +42,7 @@ def test_a_background_is_no_light_of_the_probe():
 @pytest.mark.slow
 def test_a_probe_is_found_without_one():
     s = scene(1e4)
-    found = start.probe_from(s.scan.counts, s.scan.positions, s.scan.shape, SETTINGS)
+    found = start.probe_from(s.scan, SETTINGS)
     assert found.probe.shape == (1, 64, 64) and found.name in found.tried and found.lead >= 0
     photons = (np.abs(found.probe) ** 2).sum()
     assert photons == pytest.approx(s.scan.mean_pattern.sum(), rel=1e-4)
@@ -58,7 +58,7 @@ def test_the_sign_of_a_defocus_is_told_by_the_positions():
     for name, probe in {"as it is": s.scan.probe, "conjugate": s.scan.probe.conj()}.items():
         rate = simulate.expected_counts(s.obj, probe, s.scan.positions, np.zeros((64, 64)))
         counts = np.random.default_rng(0).poisson(rate)
-        found = start.probe_from(counts, s.scan.positions, s.scan.shape, SETTINGS)
+        found = start.probe_from(replace(s.scan, counts=counts), SETTINGS)
         signs[name] = "+" in found.name
     assert signs["as it is"] != signs["conjugate"]
 
@@ -66,5 +66,5 @@ def test_the_sign_of_a_defocus_is_told_by_the_positions():
 @pytest.mark.slow
 def test_a_plate_that_is_known_is_one_of_the_starts_and_wins():
     s = scene(1e4)
-    found = start.probe_from(s.scan.counts, s.scan.positions, s.scan.shape, SETTINGS, {"plate": zone_plate()})
+    found = start.probe_from(s.scan, SETTINGS, {"plate": zone_plate()})
     assert found.tried["plate"] == min(found.tried.values())

@@ -3,6 +3,7 @@
 import argparse
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ptychodose.exchange import found, orientation, pixels, reading
 from ptychodose.exchange.found import Found, Told
 from ptychodose.scans import cxi
 from ptychodose.scans.scan import Scan
+from ptychodose.study import params
 
 HARMLESS = "half a pixel off"  # of all positions alike: the scan is the same, only the file's object is not in place
 
@@ -68,6 +70,8 @@ def import_scan(options: argparse.Namespace) -> int:
         raise StudyError(
             f"geometry: the file does not say it; give {', '.join(taken.lacks)}, which set the object pixel"
         )
+    if taken.probe is None:
+        taken = _with_probe(taken)
     scan = found.to_scan(taken, taken.geometry)
     print(_summary(scan, taken))
     cxi.write(options.out, scan, iter([scan.read().astype(np.uint32)]))
@@ -122,6 +126,21 @@ def _of_size(taken: Found, options: argparse.Namespace) -> Found:
         print(line)
     found.check_size(taken.counts.shape, str(options.file))
     return taken
+
+
+def _with_probe(taken: Found) -> Found:
+    """The scan with a probe that its own counts tell, to start from; which, and how clearly, is said."""
+    from ptychodose.experiment import start  # torch takes seconds to load, which a file with a probe does not need
+
+    print("probe: the file has none; looking for one that explains the counts (minutes)", flush=True)
+    size = taken.counts.shape[-1]
+    scan = found.to_scan(replace(taken, probe=np.ones((1, size, size), np.complex64)), taken.geometry)
+    told = start.probe_from(scan, params.load().reconstruct_map)
+    print(
+        f"probe: {told.name}, of the mean pattern; {told.lead:.3g} nats per pattern likelier than the next of "
+        f"{len(told.tried)} starts. Only its amplitude was measured: look at the picture that it gives"
+    )
+    return replace(taken, probe=told.probe)
 
 
 def _light(taken: Found) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ptychodose.experiment.state import State, begin, descend, joint
 from ptychodose.experiment.unknowns import darkest, filled
-from ptychodose.scans.scan import Counts, Scan, of_arrays
+from ptychodose.scans.scan import Scan
 from ptychodose.study.settings import NOTHING, MapSettings
 
 RADII = (0.0, 0.06, 0.12, 0.2, 0.3)  # of a window's side, what defocus makes of a focus, to either side of it
@@ -33,14 +33,10 @@ class Start:
 
 
 def probe_from(
-    counts: Counts, positions: NDArray[np.float64], shape: tuple[int, int], settings: MapSettings,
-    others: Mapping[str, NDArray[np.complexfloating]] | None = None,
-) -> Start:  # fmt: skip
-    """The probe of counts (n, N, N), centred, at positions (n, 2) px of an object of `shape`, the most likely after a
-    few iterations for object, probe and background. `others`: further starts (N, N) by name, such as
-    `probes.zone_plate_probe` of a plate that is known."""
-    size = counts.shape[-1]
-    scan = of_arrays(counts, np.ones((size, size), np.complex64), positions, shape)
+    scan: Scan, settings: MapSettings, others: Mapping[str, NDArray[np.complexfloating]] | None = None
+) -> Start:
+    """The probe of a scan, whatever stands for it there: the most likely after a few iterations for object, probe and
+    background. `others`: further starts (N, N) by name, such as `probes.zone_plate_probe` of a plate that is known."""
     starts = {f"focus spread to {radius:+.2f} of the window": probe for radius, probe in defocused(scan).items()}
     found = {name: _tried(scan, probe, settings) for name, probe in {**starts, **(others or {})}.items()}
     tried = {name: value / len(scan) for name, (_, value) in found.items()}
