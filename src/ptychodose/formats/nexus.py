@@ -14,6 +14,7 @@ from ptychodose.formats.hdf5_guard import text
 
 ENTRY, OBJECT, PROBE = "entry", "object", "probe"  # groups of our own files
 OWN = ("NX_class", "default")  # attributes of the root
+PHASE_DIGITS = 4  # of what is shown
 NOTHING = "."  # an axis without values
 
 
@@ -43,7 +44,10 @@ def show_wave(file: h5py.File, name: str, wave: NDArray[np.complexfloating], pix
     """Add amplitude and phase (rad) of a wave (H, W) or, mode by mode, (M, H, W), over axes in nm; in pixels where the
     pixel is not known."""
     group = file.require_group(ENTRY).create_group(name)
-    parts = {"amplitude": (np.abs(wave), ""), "phase": (np.angle(wave), "rad")}
+    real, imaginary = wave.real.astype(np.float64), wave.imag.astype(np.float64)
+    # sqrt, not abs, and rounded angles: same bits on every CPU
+    phase = np.round(np.arctan2(imaginary, real), PHASE_DIGITS)
+    parts = {"amplitude": (np.sqrt(real**2 + imaginary**2), ""), "phase": (phase, "rad")}
     for label, (values, unit) in parts.items():
         item = group.create_dataset(label, data=values.astype(np.float32), track_times=False)
         if unit:

@@ -12,6 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ptychodose.formats import nexus
+
 # Values agree when they differ by at most this share of the largest magnitude in their array. Another thread count or
 # instruction set moved trained weights by 3e-5 of the largest one, and what is computed from them by about as much;
 # arms of the study are told apart by per cents. A thousandth is well clear of both.
@@ -55,12 +57,13 @@ def close(old: Any, new: Any) -> bool:
 
 
 def _hdf5(data: bytes) -> Values:
-    """Groups, datasets and attributes of the file itself; links are not followed."""
+    """Groups, datasets and attributes of the file itself; links are not followed. What NeXus viewers are shown follows
+    from the rest, and a phase of pi may turn into one of -pi."""
     found: Values = {}
     with h5py.File(io.BytesIO(data), "r") as opened:
         names = ["/"]
         opened.visit(names.append)
-        for name in names:
+        for name in (name for name in names if name.split("/")[0] != nexus.ENTRY):
             item = opened[name]
             found[f"values of {name}"] = item[()] if isinstance(item, h5py.Dataset) else "a group"
             found |= {f"attribute {key} of {name}": value for key, value in item.attrs.items()}
