@@ -44,7 +44,7 @@ lock:  ## renew the hashes in requirements.lock after editing a version in it (n
 	@mv requirements.lock.tmp requirements.lock
 
 repro: repository setup  ## run the study (two stages side by side) and print its answer
-	dvc repro -q probe overlap
+	dvc repro -q probe solve
 	dvc repro -s train_sparse train_own train_cnn reconstruct_map & other=$$!; \
 	dvc repro -s train_baseline train_dense train_wide limit; code=$$?; wait $$other && exit $$code
 	dvc repro
