@@ -10,10 +10,11 @@ import tifffile
 from PIL import Image
 
 from ptychodose.errors import StudyError
+from ptychodose.exchange import orientation, reading
+from ptychodose.exchange.found import Told
 from ptychodose.export import command, ptychodus, ptychopinn, source
 from ptychodose.formats.h5 import write_arrays
-from ptychodose.measured import orientation, result
-from ptychodose.measured import ptychopinn as reader
+from ptychodose.measured import result
 from ptychodose.physics import simulate
 from ptychodose.reconstruct.reconstructors import Reconstruction
 from ptychodose.scans import cxi
@@ -96,11 +97,21 @@ def test_found_positions_and_modes_go_out_not_those_recorded(files):
     assert np.allclose(places, found.positions, atol=1e-6) and np.array_equal(probe, found.probe)
 
 
+def test_our_own_import_takes_the_product_back(files):
+    np.save(files / "patterns.npy", scene().scan.read())
+    out = export(files, "recon.h5", "ptychodus", "p.h5")
+    assert reading.detected(out) == "ptychodus"
+    taken = reading.read(out, Told(patterns=files / "patterns.npy"))
+    assert np.allclose(taken.positions, scene().scan.positions, atol=1e-6) and np.array_equal(taken.obj, scene().obj)
+    assert taken.geometry.energy_ev == 8800 and taken.geometry.detector_pixel_m == pytest.approx(172e-6, rel=1e-4)
+    assert orientation.verdict(orientation.residuals(taken))[1]
+
+
 # PtychoPINN
 
 
 def test_ptychopinn_s_npz_comes_back_and_predicts_its_patterns(files):
-    taken = reader.read(export(files, "scan.cxi", "ptychopinn", "s.npz", object="recon.h5"), None, None)
+    taken = reading.read(export(files, "scan.cxi", "ptychopinn", "s.npz", object="recon.h5"), Told())
     scan = scene().scan
     assert np.array_equal(taken.counts, scan.read()) and np.allclose(taken.positions, scan.positions)
     assert np.array_equal(taken.probe, scan.probe) and np.array_equal(taken.obj, scene().obj)

@@ -1,4 +1,4 @@
-"""PtychoPINN's NPZ, to write: amplitudes, positions in px, probe and object; measured/ptychopinn.py reads it again."""
+"""PtychoPINN's NPZ, to write: amplitudes, positions in px, probe and object; exchange/ptychopinn.py reads it again."""
 
 from pathlib import Path
 
