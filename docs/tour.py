@@ -27,4 +27,5 @@ region = scored_region([positions])
 score = scoring.headline(scoring.score(found.obj, known.obj, region, scan.pixel_m))
 print(f"{len(scan)} patterns, {scan.signal:.0f} photons each: NRMSE {score['nrmse']:.3f}, prior {found.weight:.2g}")
 arms = {"map": (found.obj, None)}  # no error bars
-save_figure(figures.comparison(known.obj, arms, region, scan.pixel_m, {"map": score}, ("truth", "tour")), Path("tour.png"))
+picture = figures.comparison(known.obj, arms, region, scan.pixel_m, {"map": score}, ("truth", "tour"))
+save_figure(picture, Path("tour.png"))
