@@ -33,6 +33,17 @@ def test_every_arm_has_its_numbers_in_the_order_of_the_head():
     assert [line.split()[0] for line in lines()[3:8]] == ["flat", "baseline", "dense", "same", "worse"]
 
 
+def test_a_reference_is_named_and_what_needs_none_is_beside_it():
+    aligned, half = {"correlation": 0.987}, {"1/7": {"first": 0.81}}
+    arms = {name: {"aligned": aligned, "deviance": 1.234} for name in ("flat", "baseline", "dense", "same", "worse")}
+    arms["dense"]["half_data"] = half
+    said = answer.table({**HEADLINE, "judged_by": "reference (of a half)"}, {"arms": arms}).splitlines()
+    assert said[2] == "beside no truth but a reference (of a half), which has errors of its own"
+    rows = {line.split()[0]: line.split() for line in said if line}
+    assert rows["dense"] == ["dense", "0.300", "0.710", "0.42", "0.987", "0.81", "1.234"]
+    assert rows["baseline"][4:] == ["0.987", "1.234"], "an arm without halves leaves that column empty"
+
+
 def test_a_truth_without_contrast_is_called_so():
     assert line_of("dense", headline={**HEADLINE, "dense": row(0.3, None)}).split()[1:4] == ["0.300", "no", "contrast"]
 

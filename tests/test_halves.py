@@ -9,7 +9,7 @@ import pytest
 import train
 from ptychodose.errors import StudyError
 from ptychodose.formats.h5 import write_arrays
-from ptychodose.physics import overlap
+from ptychodose.physics import noise, overlap
 from ptychodose.scans import base, calibration, measured, views
 from ptychodose.scans.trial import read_found
 from ptychodose.study import params
@@ -39,6 +39,14 @@ def test_every_photon_is_in_one_half_and_halves_are_poisson_of_half_the_rate(rec
     covariance = ((ours.read() - rate) * (other.read() - rate)).sum() / rate.sum()
     assert abs(covariance) < 0.01, "the other half tells nothing of this one's noise"
     assert (measured.halves(recorded.scan, 4)[0].read() != ours.read()).any()
+
+
+def test_halves_and_doses_draw_from_streams_of_their_own(recorded, monkeypatch):
+    """With one stream for both, a photon's half would tell whether it is kept."""
+    asked, stream = [], noise.stream
+    monkeypatch.setattr(measured.noise, "stream", lambda *names: asked.append(names) or stream(*names))
+    measured.at_dose(measured.halves(recorded.scan, 3)[0], 1000.0, 3)
+    assert asked == [(3, "thinning", "halves"), (3, "thinning", "dose")]
 
 
 def test_a_dose_is_what_was_asked_for_and_never_more_than_half(recorded):

@@ -238,6 +238,9 @@ def test_procedural_scans_have_the_background_and_the_mask_of_the_study():
         float(good.mean()) == pytest.approx(5 + 300 / 64**2, rel=0.02) and not batch.counts[..., batch.mask == 0].any()
     )
     assert (batch.efficiency < 0.5).all() and torch.isfinite(judge(batch.flat()))
+    measured = ProceduralScans(replace(planned, dose=600.0), groups, source.settings, 1)
+    dim, _ = measured.draw(2, noise.stream(0, "network"))
+    assert dim.background.numpy() == pytest.approx(2.5), "a measured one grows with the photons"
 
 
 def test_the_strip_held_out_is_a_quarter_at_the_largest_y(bright):
