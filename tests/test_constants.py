@@ -49,7 +49,7 @@ TUNED = {
     counts: {"ROUNDED": 3e-7, "DIM": (0.05, 5.0), "ENOUGH": 2000.0, "NORMALISED": (0.5, 2.0), "QUIET": 0.8},
     pixels: {"UNSURE": 0.6, "CLEARLY": 0.9},
     reading: {"SAME": 0.01, "MODES": 64},
-    found: {"MARGIN": 16, "SIZES": (32, 256)},
+    found: {"MARGIN": 32, "SIZES": (32, 256)},
     orientation: {"LOOKED_AT": 64, "CLEAR": 0.98},
     diagnosis: {"CLEAR": 3.0},
     bundles: {"ALIKE": 0.7},

@@ -11,7 +11,7 @@ from ptychodose.errors import StudyError
 from ptychodose.physics.probes import Geometry
 from ptychodose.scans.scan import Scan, of_arrays
 
-MARGIN = 16  # px of object beyond the outermost patch: room for positions that are not where they were recorded
+MARGIN = 32  # px of object beyond the outermost patch: room for positions that are 8 px rms off
 SIZES = (32, 256)  # N: even and within these
 
 
