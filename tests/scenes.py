@@ -9,7 +9,7 @@ from ptychodose.networks.own_scan import OwnScan
 from ptychodose.networks.procedural_scans import ProceduralScans, template
 from ptychodose.physics import lattice, noise, overlap, simulate, textures
 from ptychodose.refine import procedural_probes
-from ptychodose.scans import base, views
+from ptychodose.scans import base, cxi, views
 from ptychodose.scans.groups import neighbour_groups
 from ptychodose.scans.scan import Nodes, Scan, of_arrays
 from ptychodose.scans.trial import Trial
@@ -80,6 +80,17 @@ def scene(dose=1e4, seed=0, contrast=0.55, background=0.0, mask=None, probe=None
                    mask=scan.mask if mask is None else mask, nodes=Nodes(raster.nodes, 7.2))  # fmt: skip
     counts = noise.draw_counts(scan.expected(obj), noise.stream(seed, "noise/train"))
     return Scene(replace(scan, counts=counts), obj)
+
+
+def measured(dose=1e4):
+    """The scan of a scene as a beamline's file has it: without a lattice."""
+    return replace(scene(dose).scan, nodes=None)
+
+
+def written(path, scan):
+    """The CXI file of a scan with counts."""
+    cxi.write(path, scan, iter([scan.read().astype(np.uint32)]))
+    return path
 
 
 def corner(scan, side=4):

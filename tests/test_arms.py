@@ -1,6 +1,7 @@
 """Restoring bundles: the right network comes back, anything else is one line."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from ptychodose.reconstruct import arms, reconstructors
 from ptychodose.reconstruct.reconstructors import Reconstruction, Refinement
 from ptychodose.scans import tensors
 from ptychodose.study import params
-from scenes import scene
+from scenes import ROOT, scene
 
+STUDY = params.load(ROOT / "params.yaml")
 SPEC = {"name": "unrolled", "steps": 2, "gradients": 1, "width": 4, "hidden": 1}
 
 
@@ -144,3 +146,23 @@ def test_what_the_stage_did_not_solve_has_no_row(monkeypatch, views, left):
     solved = {"map": solution(1, 0.5)} | ({"map_sparse": solution(2, 0.3)} if "sparse" in views else {})
     rows, _ = of_stage(monkeypatch, views, solved)
     assert list(rows) == left
+
+
+def test_halves_share_no_photon_and_maps_weight(monkeypatch):
+    """What was chosen with all photons is not chosen anew: half-data FRC is of one method."""
+    seen, trial = [], scene(1e4).trial("dense", "sparse")
+
+    def solve(scan, settings, rng, weight=None):
+        seen.append((scan, weight))
+        return SimpleNamespace(obj=np.full(scan.shape, len(seen), np.complex64))
+
+    monkeypatch.setattr(arms.poisson_map, "solve", solve)
+    starts = []
+    improve = lambda start, scan, *_: starts.append(start.weight) or start.obj  # noqa: E731
+    monkeypatch.setattr(arms.reconstructors, "REGISTRY", {"map": None, "toy": Refinement("map", improve)})
+    found = arms.of_halves(trial, STUDY, [], 0.7)
+    (first, a), (second, b) = seen
+    assert (first.read() + second.read() == trial.scan.read()).all() and first.dose == pytest.approx(5000)
+    assert [a, b, *starts] == [0.7] * 4
+    made = {name: [obj[0, 0].real for obj in objects] for name, objects in found.items()}
+    assert made == {"map": [1, 2], "toy": [1, 2]}

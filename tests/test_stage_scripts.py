@@ -16,6 +16,7 @@ import reconstruct_map
 from closure import ROOT
 from ptychodose.physics import noise
 from ptychodose.scans import acquisition
+from ptychodose.scans.trial import Trial
 from ptychodose.study import params
 from scenes import scene
 
@@ -74,6 +75,17 @@ def test_where_probe_and_positions_were_solved_for_known_ones_judge_nothing(monk
     assert compare._deviances(STUDY, trial, rows, region)["flat"] > 1
     solved = replace(trial, found={"dense": {}})
     assert compare._deviances(STUDY, solved, rows, region) == {"flat": None}
+
+
+def test_a_row_of_a_measured_scan_is_judged_under_what_was_found_of_its_own_case(monkeypatch):
+    trial, asked = scene(1e4).trial("dense", "sparse"), []
+    measured = replace(STUDY, generate=replace(STUDY.generate, source="measured"))
+    monkeypatch.setattr(compare.cxi, "dataset", lambda path: nullcontext(trial.scan))
+    monkeypatch.setattr(Trial, "under", lambda self, case, other: asked.append(case) or other.select(np.arange(2)))
+    given = {"flat": (None, 1.0), "map": ("dense", 1.0), "map_sparse": ("sparse", 1.0), "map_thinned": ("dense", 0.2)}
+    rows = {name: ({"obj": trial.scan.flat()}, {"view": v, "share": s}) for name, (v, s) in given.items()}
+    assert set(compare._deviances(measured, trial, rows, None)) == set(given)
+    assert asked == ["dense", "dense", "sparse", "thinned"]
 
 
 # reconstruct_map
