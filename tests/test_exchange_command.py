@@ -59,8 +59,9 @@ def test_a_file_without_a_probe_gets_one_that_its_counts_tell(tmp_path, monkeypa
     """Which start wins is tested in test_start.py."""
     asked = []
 
-    def probe_from(scan, settings):
+    def probe_from(scan, settings, others):
         asked.append((len(scan), scan.positions - scan.positions.min(0)))
+        assert not others
         return start.Start(T.probe, "focus spread to +0.06 of the window", 12.3, {"a": 1.0, "b": 2.0})
 
     monkeypatch.setattr(start, "probe_from", probe_from)
@@ -74,6 +75,24 @@ def test_a_file_without_a_probe_gets_one_that_its_counts_tell(tmp_path, monkeypa
         )
     said = capsys.readouterr().out
     assert "probe: the file has none" in said and "+0.06" in said and "12.3 nats per pattern likelier" in said
+
+
+def test_a_zone_plate_that_is_known_is_one_more_start_and_means_nothing_beside_a_probe(tmp_path, monkeypatch, capsys):
+    plate, out = ROOT / "data/base/synthetic.yaml", tmp_path / "scan.cxi"
+
+    def probe_from(scan, settings, others):
+        ((name, probe),) = others.items()
+        return start.Start(probe.astype(np.complex64)[None], name, 1.0, {name: 1.0})
+
+    monkeypatch.setattr(start, "probe_from", probe_from)
+    without = foreign.ptychopinn(tmp_path / "scan.npz", T, probeGuess=None)
+    assert run(without, *LENGTHS, "--out", out, "--zone-plate", plate) == 0
+    assert "synthetic.yaml; 1 nats" in capsys.readouterr().out
+    with cxi.dataset(out) as scan:
+        spread = scan.diameter * scan.pixel_m
+    assert 0.2e-6 < spread < 0.5e-6, "NA 2 x 60.5 um: 0.29 um across, whatever the geometry of the scan"
+    with pytest.raises(StudyError, match="has a probe of its own"):
+        run(foreign.ptychopinn(tmp_path / "own.npz", T), "--zone-plate", plate)
 
 
 def test_what_another_program_keeps_apart_is_asked_for_by_its_flag(tmp_path):

@@ -12,7 +12,8 @@ from scipy.spatial import cKDTree
 from ptychodose.errors import StudyError
 from ptychodose.exchange import found, orientation, pixels, reading
 from ptychodose.exchange.found import Found, Told
-from ptychodose.scans import cxi
+from ptychodose.physics.probes import Geometry, zone_plate_probe
+from ptychodose.scans import base, cxi
 from ptychodose.scans.scan import Scan
 from ptychodose.study import params
 
@@ -47,6 +48,7 @@ def add_options(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", pa
         ("positions", "a .npy of (n, 2) px, y then x, for a file without"),
         ("patterns", "the patterns of a product of ptychodus"),
         ("product", "a .ptyr with probe and object, beside a .ptyd"),
+        ("zone-plate", "a recipe such as data/base/synthetic.yaml, whose probe is one more start if the file has none"),
     ):
         take.add_argument(f"--{name}", type=path, metavar="FILE", help=meaning)
     size = take.add_mutually_exclusive_group()
@@ -62,6 +64,10 @@ def import_scan(options: argparse.Namespace) -> int:
     if options.check:
         _check(taken, options.file)
     taken = _of_size(taken, options)
+    if options.zone_plate and taken.probe is not None:
+        raise StudyError(
+            f"--zone-plate: {options.file} has a probe of its own, which a solver starts from; drop the flag"
+        )
     if options.out is None:
         print(_light(taken) if taken.probe is None else _summary(found.to_scan(taken, taken.geometry), taken))
         print("next: the same with --out data/raw/scan.cxi")
@@ -71,7 +77,7 @@ def import_scan(options: argparse.Namespace) -> int:
             f"geometry: the file does not say it; give {', '.join(taken.lacks)}, which set the object pixel"
         )
     if taken.probe is None:
-        taken = _with_probe(taken)
+        taken = _with_probe(taken, taken.geometry, options.zone_plate)
     scan = found.to_scan(taken, taken.geometry)
     print(_summary(scan, taken))
     cxi.write(options.out, scan, iter([scan.read().astype(np.uint32)]))
@@ -128,17 +134,19 @@ def _of_size(taken: Found, options: argparse.Namespace) -> Found:
     return taken
 
 
-def _with_probe(taken: Found) -> Found:
+def _with_probe(taken: Found, geometry: Geometry, plate: Path | None) -> Found:
     """The scan with a probe that its own counts tell, to start from; which, and how clearly, is said."""
+    size = taken.counts.shape[-1]
+    others = {} if plate is None else {str(plate): zone_plate_probe(size, geometry, base.plate_of(plate))}
     from ptychodose.experiment import start  # torch takes seconds to load, which a file with a probe does not need
 
     print("probe: the file has none; looking for one that explains the counts (minutes)", flush=True)
-    size = taken.counts.shape[-1]
-    scan = found.to_scan(replace(taken, probe=np.ones((1, size, size), np.complex64)), taken.geometry)
-    told = start.probe_from(scan, params.load().reconstruct_map)
+    scan = found.to_scan(replace(taken, probe=np.ones((1, size, size), np.complex64)), geometry)
+    told = start.probe_from(scan, params.load().reconstruct_map, others)
+    name = told.name if told.name in others else f"{told.name}, of the mean pattern"
     print(
-        f"probe: {told.name}, of the mean pattern; {told.lead:.3g} nats per pattern likelier than the next of "
-        f"{len(told.tried)} starts. Only its amplitude was measured: look at the picture that it gives"
+        f"probe: {name}; {told.lead:.3g} nats per pattern likelier than the next of {len(told.tried)} starts. "
+        "Only its amplitude was measured: look at the picture that it gives"
     )
     return replace(taken, probe=told.probe)
 

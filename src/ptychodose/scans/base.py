@@ -90,14 +90,18 @@ def _from_recipe(
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
     obj = textures.synthetic_object((recipe.rows, recipe.columns), recipe.phase_std, recipe.amplitude_std, rng)
-    plate = ZonePlate(
-        recipe.probe.outer_zone_width_nm * 1e-9,
-        recipe.probe.central_stop,
-        recipe.probe.defocus_um * 1e-6,
-        recipe.probe.edge_px,
-    )
-    probe = zone_plate_probe(recipe.size, geometry(settings), plate)
-    return obj, probe[None]
+    return obj, zone_plate_probe(recipe.size, geometry(settings), _plate(recipe))[None]
+
+
+def plate_of(path: Path) -> ZonePlate:
+    """The zone plate of a recipe (.yaml), which a probe can be made of. StudyError as `load`."""
+    recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
+    return _plate(recipe)
+
+
+def _plate(recipe: Recipe) -> ZonePlate:
+    plate = recipe.probe
+    return ZonePlate(plate.outer_zone_width_nm * 1e-9, plate.central_stop, plate.defocus_um * 1e-6, plate.edge_px)
 
 
 def _checked(
