@@ -49,6 +49,12 @@ def test_pictures_are_aligned_as_the_scores_and_say_no_contrast(truth):
     assert figure.axes[1].get_title() == "baseline\nNRMSE 0.100, phase SSIM no contrast"
 
 
+def test_curves_of_a_study_without_networks_have_no_empty_legend():
+    """Warnings are errors: an empty legend is one."""
+    figure = figures.curves({"map": {"frequency": [0.1, 0.5], "correlation": [0.9, None]}}, {})
+    assert figure.axes[0].get_legend() is not None and figure.axes[1].get_legend() is None
+
+
 def test_png_bytes_repeat(truth, tmp_path):
     for name in ("a.png", "b.png"):
         save_figure(draw(truth), tmp_path / name)

@@ -87,7 +87,7 @@ def test_ctrl_c_ends_a_watch_with_the_final_result(tmp_path):
         out,
         "--live",
         "--solve",
-        "none",
+        "nothing",
     ]
     running = subprocess.Popen(
         [*map(str, words), "--idle", "600"],

@@ -11,13 +11,14 @@ from ptychodose.errors import StudyError
 from ptychodose.formats import bundle
 from ptychodose.formats.atomic import sha256_file
 from ptychodose.formats.h5 import write_arrays
+from ptychodose.formats.untrusted import in_shell
 from ptychodose.measured import figures, methods, quality, reconstruction, result
 from ptychodose.networks import unrolled
 from ptychodose.physics import noise
 from ptychodose.reconstruct import bundles
 from ptychodose.reconstruct.reconstructors import Reconstruction
 from ptychodose.score import frc
-from ptychodose.study import params, progress
+from ptychodose.study import params, progress, settings
 from scenes import ROOT, measured, scene, written, zone_plate
 
 STUDY = params.load(ROOT / "params.yaml")
@@ -88,6 +89,13 @@ def test_a_bundle_that_does_not_fit_is_refused_in_one_line(own, changes, scan, r
 def test_a_probe_that_is_not_there_is_said_not_to_have_been_checked(own):
     other = methods.of(None, saved(own / "x.zip", trained_on={"elsewhere": "0" * 64}), STUDY).bundle
     assert "could not be checked" in bundles.check(other, measured(), 7)
+
+
+def test_halves_with_fewer_photons_than_taught_the_network_are_said(own):
+    for low, lines in ((5000, 1), (5100, 2)):
+        fitting = methods.of(None, saved(own / f"{low}.zip", dose=[low, 20000]), STUDY).bundle
+        said = list(reconstruction._fits(fitting, measured(), STUDY))
+        assert len(said) == lines and all("5000 photons" in line and "5100" in line for line in said[1:])
 
 
 def test_resemblance_is_blind_to_place_phase_and_photons_and_sees_another_wave():
@@ -183,11 +191,29 @@ def test_a_bar_counts_steps_and_shows_their_iterations(capsys):
     assert "arm: first" in shown and "iteration 17" in shown and "arm: second: 100%" in shown and "2/2" in shown
 
 
+def test_what_is_solved_for_is_all_or_nothing_or_the_section_of_the_study(own, monkeypatch):
+    path, asked = written(own / "s.cxi", measured()), []
+    unknown = settings.Solve(probe=2, positions=7.0, background=False, mask=True)
+    monkeypatch.setattr(reconstruction.params, "load", lambda: replace(STUDY, solve=unknown))
+    monkeypatch.setattr(reconstruction, "_answer", lambda given, method, unknown, study: asked.append(unknown))
+    for word in ("params", "measured", "nothing"):
+        options = {"scan": path, "out": own / "r.h5", "arm": "map", "bundle": None, "solve": word, "live": False}
+        with pytest.raises(AttributeError):  # there is no answer
+            reconstruction.reconstruct(type("Options", (), options))
+    assert asked == [unknown, settings.MEASURED, settings.NOTHING]
+
+
+def test_a_path_in_a_line_to_copy_is_of_the_study_and_safe_in_a_shell(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert in_shell(tmp_path / "data/a b.cxi") == "'data/a b.cxi'"
+    assert in_shell(tmp_path.parent / "scan.cxi") == str(tmp_path.parent / "scan.cxi")
+
+
 @pytest.mark.slow
 def test_a_killed_run_leaves_nothing_that_could_pass_for_a_result(own, monkeypatch):
     path, out = written(own / "s.cxi", measured()), own / "sub/r.h5"
     options = type(
-        "Options", (), {"scan": path, "out": out, "arm": "map", "bundle": None, "solve": "none", "live": False}
+        "Options", (), {"scan": path, "out": out, "arm": "map", "bundle": None, "solve": "nothing", "live": False}
     )
     monkeypatch.setattr(reconstruction.params, "load", lambda: STUDY)
     for module, name in ((result, "write_arrays"), (quality, "half_data")):

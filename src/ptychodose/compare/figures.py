@@ -113,7 +113,8 @@ def curves(
         visits = [row["pattern_visits"] for row in rows]
         right.plot(visits, [row["heldout_loss"] for row in rows], "o-", ms=3, color=colours[name], label=name)
     right.set(xlabel="pattern visits", ylabel="log NRMSE, unseen procedural objects")
-    right.legend(fontsize=8)
+    if histories:  # a study may skip all its networks
+        right.legend(fontsize=8)
     return figure
 
 

@@ -1,7 +1,6 @@
 """The command `import`: say what a file of another program holds, check it, write it as CXI."""
 
 import argparse
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from scipy.spatial import cKDTree
 from ptychodose.errors import StudyError
 from ptychodose.exchange import found, orientation, pixels, reading
 from ptychodose.exchange.found import Found, Told
+from ptychodose.formats.untrusted import in_shell
 from ptychodose.physics.probes import Geometry, zone_plate_probe
 from ptychodose.scans import base, cxi
 from ptychodose.scans.scan import Scan
@@ -81,9 +81,9 @@ def import_scan(options: argparse.Namespace) -> int:
     scan = found.to_scan(taken, taken.geometry)
     print(_summary(scan, taken))
     cxi.write(options.out, scan, iter([scan.read().astype(np.uint32)]))
-    out = _shown(options.out)
+    out = in_shell(options.out)
     print(f"written: {out}")
-    print(f"next: dvc add {out} && git add {out}.dvc {_shown(options.out.parent / '.gitignore')}")
+    print(f"next: dvc add {out} && git add {out}.dvc {in_shell(options.out.parent / '.gitignore')}")
     print(f"then: python src/study.py reconstruct --scan {out} --out recon.h5")
     return 0
 
@@ -170,8 +170,3 @@ def _summary(scan: Scan, taken: Found) -> str:
         f"D90 {scan.diameter:.1f} px, median step {step:.1f} px: overlap {1 - step / scan.diameter:.2f}; "
         f"object {scan.shape[0]} x {scan.shape[1]} px{'' if taken.obj is None else ', the file has one of its own'}"
     )
-
-
-def _shown(path: Path) -> str:
-    """A path as a shell takes it, relative to the study where it lies in there."""
-    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shlex
 import struct
 import zipfile
 import zlib
@@ -36,6 +37,12 @@ def one_line(value: object, length: int = 100, form: Callable[[object], str] = s
 def quoted(value: object, length: int = 60) -> str:
     """`repr(value)` under the rules of `one_line`."""
     return one_line(value, length, repr)
+
+
+def in_shell(path: Path) -> str:
+    """A path as a shell takes it, relative to the study where it lies in there."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def read_text(path: Path, max_bytes: int) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ptychodose.formats.untrusted import in_shell
 from ptychodose.measured import diagnosis, reconstruction
 from ptychodose.physics import noise
 from ptychodose.scans import cxi
@@ -30,5 +31,5 @@ def diagnose(options: argparse.Namespace) -> int:
     print(f"{len(given)} patterns, {given.signal:,.0f} counts each; {share}")
     for gain in diagnosis.diagnose(given, study.reconstruct_map, noise.stream(study.seed, "solver", "diagnose")):
         print(gain.line(), flush=True)
-    print(f"next: python src/study.py reconstruct --scan {options.scan} --out recon.h5")
+    print(f"next: python src/study.py reconstruct --scan {in_shell(options.scan)} --out recon.h5")
     return 0

@@ -1,7 +1,7 @@
 """Command `reconstruct`: solve for what is unknown, run an arm, say how good it is without truth, write and draw it."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.experiment import solve
+from ptychodose.formats.untrusted import in_shell
 from ptychodose.measured import figures, live, methods, quality, result
 from ptychodose.measured.methods import Method
 from ptychodose.physics import noise
@@ -20,9 +21,9 @@ from ptychodose.scans.measured import REMEDY
 from ptychodose.scans.scan import Scan
 from ptychodose.score.frc import Curve
 from ptychodose.study import params, progress
-from ptychodose.study.settings import MEASURED, NOTHING, Params, Solve
+from ptychodose.study.settings import Params, Solve
 
-SOLVE = {"measured": MEASURED, "none": NOTHING}
+OWN = "params"  # of --solve: the section `solve` of params.yaml
 STEPS = 5  # what is unknown, the arm, the arm without held-out photons, twice the arm on halves
 
 
@@ -36,7 +37,12 @@ def add_options(solver: argparse.ArgumentParser, path: Callable[[str], Path]) ->
     )
     solver.add_argument("--arm", choices=methods.NAMES, help="default map; of a network, its bundle must be there")
     solver.add_argument("--bundle", type=path, metavar="wts.h5.zip", help="the network's, instead of data/bundles/ARM/")
-    solver.add_argument("--solve", choices=tuple(SOLVE), default="measured", help="what to find beside the object")
+    solver.add_argument(
+        "--solve",
+        choices=(*Solve.named, OWN),
+        default="measured",
+        help="what to find beside the object: all, nothing, or section solve of params.yaml",
+    )
     solver.add_argument("--live", action="store_true", help="draw what is there while the scan grows, then reconstruct")
     solver.add_argument(
         "--idle", type=float, default=60.0, metavar="SECONDS", help="--live ends when nothing came (60)"
@@ -51,8 +57,8 @@ def reconstruct(options: argparse.Namespace) -> int:
     result.place(options.out)
     given = _watched(options, study) if options.live else _read(options.scan)
     if method.bundle is not None:
-        print(bundles.check(method.bundle, given, study.overlap.neighbours), flush=True)
-    answer = _answer(given, method, SOLVE[options.solve], study)
+        print("\n".join(_fits(method.bundle, given, study)), flush=True)
+    answer = _answer(given, method, study.solve if options.solve == OWN else Solve.named[options.solve], study)
     pixel_m = answer.scan.pixel_m
     said = result.of_choices(answer.made, answer.found) | result.of_quality(answer.deviance, answer.curve, pixel_m)
     result.write(options.out, answer.made, (given, answer.scan), {"arm": method.name, **said})
@@ -61,9 +67,18 @@ def reconstruct(options: argparse.Namespace) -> int:
     )
     result.draw(options.out, figures.result(answer.made.obj, answer.scan, given, answer.curve, title))
     _say(answer, method.name)
-    print(f"written: {options.out}, {result.picture_of(options.out)}")
-    print(f"next: python src/study.py export {options.out} --as tiff --out {options.out.with_suffix('.tif')}")
+    out, tiff = in_shell(options.out), in_shell(options.out.with_suffix(".tif"))
+    print(f"written: {out}, {in_shell(result.picture_of(options.out))}")
+    print(f"next: python src/study.py export {out} --as tiff --out {tiff}")
     return 0
+
+
+def _fits(bundle: bundles.Bundle, given: Scan, study: Params) -> Iterator[str]:
+    """What can be said of how a bundle fits a scan, and the halves of it that quality is of."""
+    yield bundles.check(bundle, given, study.overlap.neighbours)
+    half, low = given.dose / 2, bundle.doses[0]
+    if half < low:
+        yield f"half-data FRC will be of {half:g} photons per pattern, fewer than the {low:g} that taught the network"
 
 
 @dataclass(frozen=True)
