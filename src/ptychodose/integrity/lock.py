@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,8 @@ def _asked(folder: str) -> Repository:
     try:
         with Repo(folder) as repo:
             objects = Path(repo.cache.local.path)
+            with suppress(OSError):
+                os.stat(objects)  # ValueError for what is no path
             try:
                 stages = repo.index.stages
                 found = {stage.name: _declared(stage) for stage in stages if getattr(stage, "name", None)}
