@@ -3,15 +3,18 @@
 import argparse
 import json
 import os
+import re
+import zipfile
 from pathlib import Path
 
+import h5py
 import pytest
 
 import mini
 from damage import flip
 from mini import ARRAY, TABLE
 from ptychodose.errors import CouldNotCheck, StudyError
-from ptychodose.integrity import lock, places, record, repair, revision, verify, verify_command
+from ptychodose.integrity import lock, places, record, repair, revision, values, verify, verify_command
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +172,49 @@ def test_a_dvc_yaml_that_dvc_cannot_read_is_one_line():
         with pytest.raises(StudyError, match=r"^dvc.yaml: ") as caught:
             verify.verify()
         assert str(caught.value).isprintable() and caught.value.status == 1
+
+
+# What is read, by a process of its own
+
+
+def of_itself():
+    """A virtual dataset that consists of itself, over which HDF5 2.0 recurses until the process is gone."""
+    layout = h5py.VirtualLayout((4,), "f8")
+    layout[:] = h5py.VirtualSource("a.h5", "x", (4,))
+    with h5py.File("a.h5", "w") as file:
+        file.create_virtual_dataset("x", layout)
+    return Path("a.h5").read_bytes()
+
+
+def absurd():
+    with h5py.File("a.h5", "w") as file:
+        file.create_dataset("x", (2**40, 2**20), "f8", chunks=(1, 1024))
+    return Path("a.h5").read_bytes()
+
+
+def bomb():
+    with zipfile.ZipFile("a.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("weights.h5", bytes(2**21))
+    return Path("a.zip").read_bytes().replace((2**21).to_bytes(4, "little"), (2**31 - 1).to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("a.h5", of_itself), ("a.cxi", of_itself), ("a.h5", absurd), ("a.zip", bomb)]
+)
+def test_a_hostile_file_is_not_comparable_and_verify_lives(name, data):
+    hostile = data()
+    for old, new in ((hostile, b""), (b"", hostile), (hostile, hostile)):
+        assert values.disagreement(name, old, new).startswith("not comparable")
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [("kill -SEGV $$", "crashed a process (signal 11)"), ("exec sleep 9", "took more than"), ("exit 3", "^$")],
+)
+def test_a_reader_that_crashes_or_hangs_does_so_alone(does, says, monkeypatch):
+    mini.write("python", f"#!/bin/sh\n{does}\n")
+    Path("python").chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(Path("python").absolute()))
+    monkeypatch.setattr(values, "LONGEST", 0.5)
+    with pytest.raises(ValueError, match=says if says == "^$" else re.escape(says)):
+        values.apart("content", "a.h5")
