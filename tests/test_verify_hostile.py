@@ -203,8 +203,7 @@ def bomb():
 )
 def test_a_hostile_file_is_not_comparable_and_verify_lives(name, data):
     hostile = data()
-    for old, new in ((hostile, b""), (b"", hostile), (hostile, hostile)):
-        assert values.disagreement(name, old, new).startswith("not comparable")
+    assert values.disagreement(name, hostile, hostile).startswith("not comparable")
 
 
 @pytest.mark.parametrize(
