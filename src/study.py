@@ -42,10 +42,14 @@ def run_benchmark(options: argparse.Namespace) -> int:
     for dose, rows in result.items():
         print(f"\n{options.family}, {dose} photons per pattern")
         for arm, row in rows.items():
+            lost = arm != "flat" and row["nrmse"] >= rows["flat"]["nrmse"]
             seconds = f"{row['seconds']:6.1f} s" + (
                 f" + {row['train_seconds']:.0f} s training" * (row["train_seconds"] > 0)
             )
-            print(f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {ssim_text(row['phase_ssim'])}  {seconds}")
+            print(
+                f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {ssim_text(row['phase_ssim'])}  {seconds}"
+                f"{'  NOT better than the flat object' if lost else ''}"
+            )
     print(f"written: {options.json}")
     return 0
 
