@@ -1,4 +1,4 @@
-"""A crate keeps what RO-Crate 1.3 and Provenance Run Crate 0.6 require; so says roc-validator too, where it is there."""
+"""A crate keeps what RO-Crate 1.3 and Provenance Run Crate 0.6 require; so says roc-validator, where it is there."""
 
 import json
 import re
