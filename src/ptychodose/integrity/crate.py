@@ -2,8 +2,8 @@
 
 RO-Crate 1.3 (w3id.org/ro/crate/1.3) and its profile Provenance Run Crate 0.6 (w3id.org/ro/wfrun/provenance/0.6):
 dvc.yaml is the workflow, a stage's script its tool, what dvc.lock says of a stage its run. When and by whom it was
-run is left out, so equal studies give equal bytes. A file that the crate lacks has an identifier that starts with #, and
-its path as `localPath`; the workflow itself must be there.
+run is left out, so equal studies give equal bytes. A file that the crate lacks has an identifier that starts with #
+and its path as `localPath`; the workflow itself must be there.
 """
 
 import json

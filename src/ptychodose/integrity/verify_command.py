@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ptychodose.integrity import lock, record, repair, reproduced, revision, verify
+from ptychodose.integrity import lock, places, record, repair, reproduced, revision, verify
 from ptychodose.integrity.places import Remote
 from ptychodose.integrity.verify import Finding
 from ptychodose.study import manifest
@@ -139,7 +139,7 @@ def _next(report: Report) -> str:
     if mine:
         steps.append(f"`git restore {' '.join(sorted(mine))}`")
     if cached and all(finding.kind == verify.MISSING for finding in cached):
-        steps.append("`dvc pull`")
+        steps.append(places.to_fetch())
     elif cached and any(entry.source is None for entry in report.repairs):
         steps.append("`python src/study.py verify --repair --remote NAME`, or `dvc repro -f` of the stage")
     elif cached:
