@@ -11,7 +11,8 @@ START := git init && git add -A && git commit -m start
 # Tests that run the whole study by DVC; the others take as long beside them.
 STUDIES := $(addprefix tests/test_,kills.py interruptions.py verify.py end_to_end.py)
 # Not in requirements.lock, on which the stages depend; what is in there stays as it is.
-SERVERS := 'dvc[ssh,s3,webdav]' 'moto[server]' wsgidav cheroot
+# aiobotocore: else pip tries its versions for minutes.
+SERVERS := 'dvc[ssh,s3,webdav]' 'moto[server]' wsgidav cheroot 'aiobotocore>=3.10'
 OUTSIDE := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
