@@ -9,6 +9,7 @@ from pathlib import Path
 from ptychodose.compare import answer
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
+from ptychodose.formats.untrusted import one_line
 from ptychodose.integrity import verify_command
 from ptychodose.score.words import ssim_text
 from ptychodose.study import machine, params
@@ -151,8 +152,8 @@ def main() -> int:
     try:
         return int(options.run(options))
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print(f"error: {one_line(error, 2000)}", file=sys.stderr)  # a file's name may hold anything
+        return error.status
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written", file=sys.stderr)
         return 130

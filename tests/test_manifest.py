@@ -16,6 +16,7 @@ from ptychodose.study import manifest
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("stages: {}")
 
 
 def h5(path, chunks=None, value=1.0, units="m"):
@@ -90,7 +91,7 @@ def write(path, text):
 def test_stage_manifests_are_relative_sorted_and_repeatable():
     outputs = [write("out/b.txt", "2").parent, write("a.txt", "1")]
     for _ in range(2):
-        path = manifest.write_stage_manifest("train_x", [Path("a.txt")], outputs, {"dose": 5}, {"threads": 1})
+        path = manifest.write_stage_manifest("train_x", [Path("a.txt")], outputs, {"threads": 1})
         text = path.read_text()
     document = json.loads(text)
     assert [row["path"] for row in document["outputs"]] == ["a.txt", "out/b.txt"]
@@ -100,7 +101,7 @@ def test_stage_manifests_are_relative_sorted_and_repeatable():
 
 def test_inputs_must_be_what_the_producer_wrote():
     write("out/a.txt", "1"), write("out/b.txt", "2")
-    manifest.write_stage_manifest("generate", [], [Path("out")], {})
+    manifest.write_stage_manifest("generate", [], [Path("out")])
     manifest.check_inputs("generate", [Path("out"), Path("out/a.txt")])
     write("out/c.txt", "3")
     with pytest.raises(StudyError, match=r"out/c\.txt: not recorded"):
@@ -142,7 +143,7 @@ def test_damaged_joined_manifests_are_one_line(stages, words):
 
 
 def test_a_manifest_is_of_the_stage_it_is_named_after():
-    made = manifest.write_stage_manifest("generate", [write("/".join([str(Path.cwd()), "base.yaml"]), "1")], [], {})
+    made = manifest.write_stage_manifest("generate", [write("/".join([str(Path.cwd()), "base.yaml"]), "1")], [])
     assert manifest.read(made)["stage"] == "generate", "a base may lie anywhere"
     made.rename(made.with_name("overlap.json"))
     with pytest.raises(StudyError, match="no record of stage overlap"):

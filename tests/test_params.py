@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import parse_yaml
 
 from ptychodose.errors import StudyError
 from ptychodose.study import params
@@ -99,3 +100,14 @@ def test_whole_numbers_keep_every_digit_and_may_be_written_as_floats(edited):
 def test_seeds_follow_the_root_unless_set(edited):
     study = edited(lambda d: d["seeds"].update(noise=5))
     assert study.seed_of("noise") == 5 and study.seed_of("network") == study.seed == study.seed_of("object")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["05000", "1:30", "yes", "on", "1_000", "1e3", ".5", ".5e1", "0x10", "0o17", "0b11", "+5", "1.", "~", "TRUE"],
+)
+def test_a_value_is_to_the_study_what_it_is_to_dvc(text, tmp_path):
+    """YAML 1.1 made 2560 of 05000 and 90 of 1:30; DVC, which reads YAML 1.2, tracked 5000 and a text."""
+    (tmp_path / "p.yaml").write_text(f"dose: {text}\n")
+    ours, dvcs = params.load_yaml(tmp_path / "p.yaml")["dose"], parse_yaml(f"dose: {text}\n", "p.yaml")["dose"]
+    assert (type(ours), ours) == (type(dvcs), dvcs)

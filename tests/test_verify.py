@@ -51,6 +51,21 @@ DVC_NOTICES = {
     "manifest entry removed": True,
     "dvc.lock and manifest.json disagree": True,
     "half-written output after a kill, then `dvc commit -f`": False,
+    "parameter edited": True,
+    "parameter edited in params.yaml and dvc.lock, committed": False,
+    "code edited, then `dvc commit -f`": False,
+    "command of a stage edited, then `dvc commit -f`": False,
+    "pinned instruction set edited, then `dvc commit -f`": False,
+    "the hybrid's bundle replaced, then `dvc commit -f`": False,
+    "lock of libraries edited, then `dvc commit -f`": False,
+    "a stage added and not run": True,
+    "link to nothing added to an output folder": False,
+    "link to a folder added beside outputs": False,
+    "empty folder added to an output folder": False,
+    "file added to an output folder with `git add -f`": True,
+    "cache object: replaced by a link to the workspace": False,
+    "output replaced by a folder": True,
+    "another cache by the machine's configuration: one bit flipped": False,
 }
 PICTURE, ARRAYS = "metrics/curves.png", "data/reconstructions/dense.h5"
 noticed = {}

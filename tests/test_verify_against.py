@@ -154,7 +154,7 @@ def test_revisions_that_cannot_be_compared_are_one_line(home, capsys):
         Path("manifest.json").write_text(manifest)
         with pytest.raises(StudyError, match="that this version can read"):
             reproduced.against("HEAD")
-    lock.objects_folder().rename("gone")
+    lock.repository().objects.rename("gone")
     assert verdicts("HEAD~4") != {}, "manifests alone say what is identical"
 
 
@@ -184,7 +184,7 @@ def h5(**datasets):
     with h5py.File(buffer, "w") as file:
         for name, data in datasets.items():
             file[name] = data
-            file[name].attrs["unit"] = "m"
+            file[name].attrs["unit"] = np.bytes_("m")
     return buffer.getvalue()
 
 

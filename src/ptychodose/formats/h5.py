@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ptychodose.errors import StudyError
 from ptychodose.formats import hdf5_guard, nexus
 from ptychodose.formats.atomic import atomic_path
-from ptychodose.formats.untrusted import DAMAGE, one_line
+from ptychodose.formats.untrusted import DAMAGE, one_line, regular
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def read_arrays(path: Path, remedy: str) -> tuple[dict[str, NDArray], dict[str, 
     `remedy` when the file is absent, damaged, holds anything but plain finite arrays, or more than 1 GiB of them.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(regular(path), "r") as file:
             found = {name: item for name, item in hdf5_guard.datasets(file) if name.split("/")[0] != nexus.ENTRY}
             arrays, attributes = hdf5_guard.arrays(found), hdf5_guard.attributes(file)
     except DAMAGE as error:

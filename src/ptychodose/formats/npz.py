@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.formats import archive
-from ptychodose.formats.untrusted import DAMAGE, one_line
+from ptychodose.formats.untrusted import DAMAGE, one_line, regular
 
 PICKLE, PICKLED = b"\x80", "pickled data, which is never loaded"  # how every pickle since Python 2.3 starts
 
@@ -60,7 +60,7 @@ def read_npy(path: Path, max_bytes: int, where: str) -> NDArray[np.generic]:
 def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
     """A file that is no pickle; what is wrong with it becomes a StudyError."""
     try:
-        with open(path, "rb") as file:
+        with open(regular(path), "rb") as file:
             if file.read(1) == PICKLE:
                 raise ValueError(PICKLED)
             file.seek(0)

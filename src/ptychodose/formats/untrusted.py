@@ -1,10 +1,12 @@
 """What every reader of foreign bytes shares: excerpts fit for a one-line message, bounded reads, strict JSON, paths."""
 
+import errno
 import json
 import math
 import os
 import re
 import shlex
+import stat
 import struct
 import zipfile
 import zlib
@@ -45,13 +47,21 @@ def in_shell(path: Path) -> str:
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
+def regular(path: Path) -> Path:
+    """The path, if a regular file is there, perhaps behind a link: a FIFO would wait forever, a device has no end.
+    OSError otherwise."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path
+
+
 def read_text(path: Path, max_bytes: int) -> str:
     """The UTF-8 text of a file. OSError when absent; ValueError when it is larger than `max_bytes` or not UTF-8."""
-    with open(path, "rb") as file:
+    with open(regular(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
             raise ValueError(f"larger than {max_bytes / 2**20:g} MiB")
-        return file.read(size).decode("utf-8")  # never read(): a device has no end
+        return file.read(size).decode("utf-8")
 
 
 def parse_json(text: str | bytes) -> Any:

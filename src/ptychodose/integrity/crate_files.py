@@ -48,7 +48,7 @@ def read() -> tuple[list[Run], dict[str, str]]:
 
 def _check_study() -> None:
     """Files must be those on record, and code, data and parameters those that every stage ran with."""
-    bad = next((finding for finding in verify.verify() if finding.kind != verify.OK), None)
+    bad = next((finding for finding in verify.verify() if finding.kind != record.OK), None)
     if bad is not None:
         raise StudyError(f"{bad.path}: {bad.detail}; `python src/study.py verify` says all of it and what to do")
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]  # half a second

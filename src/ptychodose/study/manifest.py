@@ -8,7 +8,6 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ import numpy as np
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import sha256_file, write_json
-from ptychodose.formats.untrusted import one_line
-from ptychodose.study import isa, manifest_form
+from ptychodose.formats.untrusted import one_line, regular
+from ptychodose.study import definition, isa, manifest_form
 from ptychodose.study.manifest_form import SCHEMA
 
 FOLDER = Path("data/manifests")
@@ -30,7 +29,7 @@ def content_digest(path: Path) -> str:
     members of a zip, canonical JSON; the plain bytes of anything else. Equal content in another container
     version gives an equal digest."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(regular(path), "rb") as file:
         _add_content(digest, path.suffix, file)
     return digest.hexdigest()
 
@@ -114,17 +113,17 @@ def write_stage_manifest(
     stage: str,
     inputs: Iterable[Path],
     outputs: Iterable[Path],
-    parameters: Mapping[str, Any],
     environment: Mapping[str, object] | None = None,
 ) -> Path:
-    """Write data/manifests/<stage>.json: inputs, outputs (folders expanded), parameters, for training also the
-    environment. Written last, so it is the stage's record of completion."""
+    """Write data/manifests/<stage>.json: inputs, outputs (folders expanded), the stage's definition (command,
+    parameters, code), where it matters also the environment. Written last, so it is the stage's record of
+    completion."""
     document: dict[str, object] = {
         "schema": SCHEMA,
         "stage": stage,
         "inputs": entries(inputs),
         "outputs": entries(outputs),
-        "parameters": json.loads(json.dumps(parameters, default=asdict)),
+        **definition.of(stage),
     }
     if environment is not None:
         document["environment"] = dict(environment)
@@ -161,9 +160,10 @@ def check_inputs(stage: str, paths: Iterable[Path]) -> None:
 
 
 def join(stages: Iterable[str], own_stage: str, own_outputs: Iterable[Path]) -> None:
-    """Write manifest.json: every out of every stage, by stage, except manifest.json itself; and the environments
-    of the stages that depend on one."""
+    """Write manifest.json: every out of every stage, by stage, except manifest.json itself; the definition of the stage
+    that writes it; and the environments of the stages that depend on one."""
     document: dict[str, Any] = {"schema": SCHEMA, "stages": {}, "environments": {}}
+    document["own"] = {"stage": own_stage, **definition.of(own_stage)}
     for stage in stages:
         path = FOLDER / f"{stage}.json"
         record = read(path)

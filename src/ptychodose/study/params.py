@@ -8,14 +8,17 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-import yaml
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.events import AliasEvent
 
 from ptychodose.errors import StudyError
-from ptychodose.formats.untrusted import DAMAGE, one_line, quoted, read_text, repeated
+from ptychodose.formats.untrusted import DAMAGE, one_line, quoted, read_text
 from ptychodose.study.settings import Params
 
 MAX_YAML = 2**18  # bytes of a YAML file: seconds to parse; dvc.lock has 50 kB
-LONGEST_NUMBER = 100  # characters; PyYAML takes quadratic time over long ones
+LONGEST_NUMBER = 100  # characters; Python takes quadratic time over long ones
 DEEPEST = 20
 KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text of one line"}
 
@@ -86,43 +89,41 @@ def _typed(kind: type, value: Any) -> Any:
     return value
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain YAML only: no aliases (a few lines of them expand to gigabytes), no key twice, nothing deep or endless."""
+class _Composer(Composer):
+    """No aliases: a few lines of them expand to gigabytes."""
 
-    depth = 0
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.parser.check_event(AliasEvent):
+            raise YAMLError("aliases are not accepted; write the value out")
+        return super().compose_node(parent, index)
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not accepted; write the value out")
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise yaml.YAMLError("nested too deeply")
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
+
+class _Constructor(SafeConstructor):
+    """No endless numbers."""
 
     def construct_scalar(self, node: Any) -> Any:
-        if len(node.value) > LONGEST_NUMBER and node.tag != "tag:yaml.org,2002:str":
-            raise yaml.YAMLError(f"a number of {len(node.value)} characters")
+        if len(node.value) > LONGEST_NUMBER and str(node.tag) != "tag:yaml.org,2002:str":
+            raise YAMLError(f"a number of {len(node.value)} characters")
         return super().construct_scalar(node)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        made = super().construct_mapping(node, deep)
-        if len(made) != len(node.value):
-            twice = repeated(self.construct_object(key, deep=True) for key, _ in node.value)
-            raise yaml.YAMLError(f"key {quoted(twice)} stands there twice; remove one")
-        return made
+
+def _parsed(text: str) -> Any:
+    """YAML 1.2 by the library that DVC reads params.yaml with, so that 05000, 1:30 and yes are to the study what they
+    are to DVC; plain YAML only. YAMLError for anything else, keys that stand there twice among it."""
+    reader = YAML(typ="safe", pure=True)
+    reader.Composer, reader.Constructor, reader.max_depth = _Composer, _Constructor, DEEPEST
+    return reader.load(text)
 
 
 def load_yaml(path: Path | str) -> dict[str, Any]:
     """Read a YAML mapping. Raises StudyError in one line when absent, unreadable, of more than 256 KiB, with a key
     twice or an alias, or not a mapping."""
     try:
-        loaded = yaml.load(read_text(Path(path), MAX_YAML), _Loader)
+        loaded = _parsed(read_text(Path(path), MAX_YAML))
     except FileNotFoundError:
         raise StudyError(f"{path}: not found; restore it with `git restore {path}` or correct the path") from None
-    except (*DAMAGE, yaml.YAMLError) as error:
-        reason = one_line(" ".join(str(error).split()), 120)
+    except (*DAMAGE, YAMLError) as error:
+        reason = one_line(" ".join(str(getattr(error, "problem", None) or error).split()), 120)
         raise StudyError(f"{path}: not readable as YAML ({reason})") from None
     if not isinstance(loaded, dict):
         raise StudyError(f"{path}: expected `key: value` lines, found {type(loaded).__name__}")

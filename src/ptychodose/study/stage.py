@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import remove_stale
+from ptychodose.formats.untrusted import one_line
 from ptychodose.study.isa import PINS
 
 ROOT = Path(__file__).resolve().parents[3]  # of this copy: DVC's temporary experiments have their own
@@ -61,7 +62,7 @@ def run(name: str, main: Callable[[], None], environment: Environment = lambda: 
 
 def _fail(name: str, message: str) -> None:
     back = "`git checkout dvc.lock params.yaml && dvc checkout` brings the last committed result back"
-    print(f"error: {message}\n{name} did not finish; {back}", file=sys.stderr)
+    print(f"error: {one_line(message, 2000)}\n{name} did not finish; {back}", file=sys.stderr)
     raise SystemExit(1)
 
 

@@ -1,0 +1,85 @@
+"""Verify holds what every stage recorded of its run against dvc.yaml, params.yaml, dvc.lock and the files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import mini
+from ptychodose.integrity import lock, record, verify
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    mini.make()
+
+
+def stale():
+    return {(f.path, f.detail) for f in verify.verify() if f.kind == record.STALE}
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "words"),
+    [
+        (lambda: replaced("params.yaml", "1000", "10"), "params.yaml", "dose, of stage one, is 10 here and 1000 in"),
+        (
+            lambda: replaced("params.yaml", "steps: 8", "steps: 9"),
+            "params.yaml",
+            "{'steps': 9} here and {'steps': 8} in",
+        ),
+        (lambda: replaced("src/two.py", "1", "2"), "src/two.py", "and stage two read"),
+        (lambda: Path("src/two.py").unlink(), "src/two.py", "is gone, and stage two"),
+        (
+            lambda: replaced("dvc.yaml", "src/two.py\n    deps", "src/two.py && ls\n    deps"),
+            "dvc.yaml",
+            "command of two",
+        ),
+        (lambda: replaced("dvc.yaml", "exec python", "python"), "dvc.yaml", "command of compare is 'python src/"),
+    ],
+    ids=["parameter", "nested parameter", "code", "code gone", "command", "template"],
+)
+def test_what_a_stage_did_not_run_with_is_stale_and_both_values_are_said(change, path, words):
+    assert stale() == set()
+    change()
+    lock._asked.cache_clear()
+    found = {detail for name, detail in stale() if name == path}
+    assert any(words in detail for detail in found), stale()
+    sources = " ".join(found)
+    assert "dvc.lock" in sources and ("data/manifests/" in sources or "manifest.json" in sources)
+    assert {name for name, _ in stale()} == {path}
+
+
+def replaced(path, old, new):
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+
+
+def test_parameters_changed_in_dvc_lock_too_still_contradict_what_the_stages_recorded():
+    """DVC and git are content with that: `dvc status` is clean, and all is committed."""
+    replaced("params.yaml", "dose: 1000", "dose: 10")
+    replaced("dvc.lock", "dose: 1000", "dose: 10")
+    mini.commit("forged")
+    assert {name for name, _ in stale()} == {"params.yaml"}
+    assert all("1000 in data/manifests/" in detail or "1000 in manifest.json" in detail for _, detail in stale())
+
+
+def test_the_seal_binds_parameters_code_and_command_of_every_stage():
+    seals = {record.seal()}
+    for change in ({"parameters": {"dose": 1}}, {"code": "2"}, {"environment": None}):
+        mini.record(**change)
+        seals.add(record.seal())
+    replaced("manifest.json", "exec python", "python")  # of the stage that joins them
+    assert len(seals | {record.seal()}) == 5
+
+
+def test_an_input_that_another_stage_did_not_make_is_held_against_its_own_digest():
+    document = json.loads(Path("data/manifests/two.json").read_text())
+    outside = {"path": "data/raw/base.npz", "bytes": 1, "sha256": "0" * 64, "content_sha256": "0" * 64}
+    document["inputs"].append(outside)
+    mini.write("data/manifests/two.json", json.dumps(document))
+    assert ("data/raw/base.npz", "is gone, and stage two read it, says data/manifests/two.json") in stale()
+    mini.write("data/raw/base.npz", "replaced")
+    assert any(name == "data/raw/base.npz" and "read 000000000000" in detail for name, detail in stale())
