@@ -98,7 +98,7 @@ def _as_stages() -> None:
 
 def write_crate(options: argparse.Namespace) -> int:
     """Describe the study as an RO-Crate."""
-    from ptychodose.integrity import crate  # its library takes half a second to load, which no other verb should pay
+    from ptychodose.archive import crate  # its library takes half a second to load, which no other verb should pay
 
     number = crate.write(options.out, options.with_data)
     print(f"written: {options.out}, {number} files {'copied' if options.with_data else 'named by path and SHA256'}")

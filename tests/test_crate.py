@@ -11,7 +11,7 @@ import yaml
 from rocrate import vocabs
 from rocrate.rocrate import ROCrate
 
-from ptychodose.integrity import crate_files
+from ptychodose.archive import crate_files
 from test_crate_rules import validated
 
 pytestmark = pytest.mark.slow

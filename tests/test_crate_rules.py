@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import pytest
 from rocrate import vocabs
 
+from ptychodose.archive import crate, crate_files
+from ptychodose.archive.crate_files import Run
 from ptychodose.formats.atomic import sha256_file
-from ptychodose.integrity import crate, crate_files
-from ptychodose.integrity.crate_files import Run
 
 ROOT = Path(__file__).parents[1]
 PARAMETERS = {"dose": 1000, "train.loss": None, "train.portable": True, "arms": ["dense", "wide"], "solve": "nothing"}

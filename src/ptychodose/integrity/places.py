@@ -120,6 +120,8 @@ class Remote:
         aside = f"{path}.{os.getpid()}.tmp"
         with self._plain("not written"):
             fs.makedirs(fs.parent(path))
+            if fs.isdir(path):
+                raise StudyError(f"remote {self.name!r}: {path} is a folder; remove it, then repair again")
             for left in fs.ls(fs.parent(path), detail=False):  # by a run that was killed
                 if str(left).startswith(f"{path}.") and str(left).endswith(".tmp"):
                     fs.remove(left)
@@ -132,8 +134,6 @@ class Remote:
                 with suppress(Exception):  # that the remote is gone is already being reported
                     fs.remove(aside)
                 raise
-            if not fs.isfile(path):
-                raise StudyError(f"remote {self.name!r}: {path} is a folder; remove it, then repair again")
             self._store.protect(path)
 
     @contextmanager

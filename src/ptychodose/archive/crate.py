@@ -18,10 +18,10 @@ from urllib.parse import quote
 from rocrate.model import ComputerLanguage, ContextEntity, Entity  # type: ignore[import-untyped]
 from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]
 
+from ptychodose.archive import crate_files
+from ptychodose.archive.crate_files import Run
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import atomic_folder, sha256_file
-from ptychodose.integrity import crate_files
-from ptychodose.integrity.crate_files import Run
 from ptychodose.study.params import load_yaml
 
 VERSION = "1.3"
