@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
 import mini
 from ptychodose.integrity import record
@@ -98,19 +97,12 @@ def webdav(there):
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """A study whose stages have commands, as DVC wants them."""
+    """A study of three files; AWS's library wants some words."""
     for name, value in {"HOME": str(tmp_path), **dict.fromkeys(SECRET, "us-east-1")}.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "study" / ".dvc").mkdir(parents=True)
+    (tmp_path / "study").mkdir()
     monkeypatch.chdir(tmp_path / "study")
     mini.make()
-    for name in ("dvc.yaml", "dvc.lock"):
-        document = yaml.safe_load(Path(name).read_text())
-        for stage in document["stages"].values():
-            stage["cmd"] = "true"
-        Path(name).write_text(yaml.safe_dump(document, sort_keys=False))
-    mini.write(".dvc/.gitignore", "/config.local\n/cache\n/tmp\n")
-    mini.commit("commands")
     yield tmp_path
     gc.collect()
 
