@@ -10,7 +10,7 @@ from ptychodose.compare import answer
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.untrusted import one_line
-from ptychodose.integrity import verify_command
+from ptychodose.integrity import attest, verify_command
 from ptychodose.score.words import ssim_text
 from ptychodose.study import machine, params
 from ptychodose.study.stage import ROOT
@@ -102,10 +102,18 @@ def _as_stages() -> None:
 
 def write_crate(options: argparse.Namespace) -> int:
     """Describe the study as an RO-Crate."""
-    from ptychodose.integrity import crate  # its library takes half a second to load, which no other verb should pay
+    from ptychodose.archive import crate  # its library takes half a second to load, which no other verb should pay
 
     number = crate.write(options.out, options.with_data)
     print(f"written: {options.out}, {number} files {'copied' if options.with_data else 'named by path and SHA256'}")
+    return 0
+
+
+def write_attestation(_: argparse.Namespace) -> int:
+    """Say what this machine has, for others to read."""
+    path, ran, stages = attest.write()
+    print(f"written: {path}, {ran} of {stages} stages ran here")
+    print(f"next: sign it if you like (docs/trust.md), then `git add {path.parent}` and commit")
     return 0
 
 
@@ -147,6 +155,8 @@ def main() -> int:
         from ptychodose.export import command  # as above: matplotlib
 
         command.add_options(verbs, _path)
+    said = verbs.add_parser("attest", help="verify, then say in attestations/ which seal this machine has")
+    said.set_defaults(run=write_attestation)
     made = verbs.add_parser("crate", help="describe files, stages, parameters and software as an RO-Crate")
     made.add_argument("--out", type=_path, default=ROOT / "crate", metavar="DIR", help="folder to write (crate/)")
     made.add_argument("--with-data", action="store_true", help="copy the files into it")

@@ -148,7 +148,7 @@ def test_a_lost_listing_is_made_of_the_recorded_file_alone(halves):
 
 
 def test_a_study_that_does_not_verify_gets_no_crate():
-    from ptychodose.integrity import crate
+    from ptychodose.archive import crate
 
     Path(ARRAY).unlink()
     with pytest.raises(StudyError, match=rf"^{ARRAY}: listed in manifest.json, not in the workspace; .*verify"):

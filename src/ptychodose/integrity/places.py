@@ -87,12 +87,13 @@ class Remote:
     def __init__(self, name: str) -> None:
         from dvc.repo import Repo  # type: ignore[import-untyped]  # half a second, and only this option needs it
 
-        self.name = name
+        self.name, self._kind = name, ""
         with self._plain("not usable"):
             repo = Repo()
             if name not in repo.config["remote"]:
                 known = ", ".join(sorted(repo.config["remote"])) or "none, see `dvc remote add`"
                 raise StudyError(f"remote {name!r}: unknown; dvc knows {known}")
+            self._kind = repo.config["remote"][name]["url"].partition("://")[0].replace("webdavs", "webdav")
             self._store = repo.cloud.get_remote_odb(name)
         with self._plain("not reachable"):
             there = self._store.fs.exists(self._store.path)
@@ -113,24 +114,26 @@ class Remote:
             yield path, digests(path) if there else None
 
     def store(self, source: Path, md5: str) -> None:
-        """Upload an object aside and rename it, so that a broken connection leaves what was there. Raises StudyError
-        when the remote refuses, as read-only ones do."""
+        """Upload an object aside and put it in the place of the bad one or none that is there, so that a broken
+        connection leaves no half of it. Raises StudyError when the remote refuses, as read-only ones do."""
         fs, path = self._store.fs, self._store.oid_to_path(md5)
         aside = f"{path}.{os.getpid()}.tmp"
         with self._plain("not written"):
             fs.makedirs(fs.parent(path))
+            if fs.isdir(path):
+                raise StudyError(f"remote {self.name!r}: {path} is a folder; remove it, then repair again")
             for left in fs.ls(fs.parent(path), detail=False):  # by a run that was killed
                 if str(left).startswith(f"{path}.") and str(left).endswith(".tmp"):
                     fs.remove(left)
             try:
                 fs.put_file(str(source), aside)
+                with suppress(FileNotFoundError):
+                    fs.remove(path)  # WebDAV and SFTP rename over nothing
                 fs.mv(aside, path)
             except BaseException:
                 with suppress(Exception):  # that the remote is gone is already being reported
                     fs.remove(aside)
                 raise
-            if not fs.isfile(path):
-                raise StudyError(f"remote {self.name!r}: {path} is a folder; remove it, then repair again")
             self._store.protect(path)
 
     @contextmanager
@@ -141,7 +144,25 @@ class Remote:
         except StudyError:
             raise
         except Exception as error:
+            if isinstance(error, ImportError) or type(error).__name__ == "RemoteMissingDepsError":
+                how = f"`pip install 'dvc[{self._kind}]'` (with .venv active)"
+                raise StudyError(f"remote {self.name!r}: DVC's plug-in for it is not installed; {how}") from None
             text = " ".join(str(error).split())[:120] or type(error).__name__
             raise StudyError(
                 f"remote {self.name!r}: {what} ({text}); check its address (`dvc remote list`), network and credentials"
             ) from None
+
+
+def to_fetch() -> str:
+    """What brings back files that are nowhere here, in words: DVC's default remote, or the stages where it is a folder
+    that is not there. No network is asked."""
+    from dvc.exceptions import DvcException  # type: ignore[import-untyped]  # as above
+    from dvc.repo import Repo
+
+    try:
+        store = Repo().cloud.get_remote_odb()
+        if store.fs.protocol != "local" or store.fs.exists(store.path):
+            return "`dvc pull`"
+        return f"`dvc repro`, which makes them anew (nothing to pull: the default remote has no {store.path})"
+    except (DvcException, ImportError):
+        return "`dvc pull`, or `dvc repro`, which makes them anew"

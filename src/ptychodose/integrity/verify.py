@@ -8,21 +8,23 @@ from ptychodose.errors import StudyError
 from ptychodose.integrity import lock, provenance, record, revision
 from ptychodose.integrity.places import Digests, Remote, Wanted, digests
 from ptychodose.integrity.record import MISMATCH, MISSING, OK, UNLISTED, UNREADABLE, Finding, Record, Row
+from ptychodose.integrity.sample import Sample
 from ptychodose.study import manifest
 
 
-def verify() -> list[Finding]:
+def verify(sample: Sample | None = None) -> list[Finding]:
     """Check manifest.json <-> dvc.lock <-> stage manifests <-> workspace <-> cache in the current folder, and that the
     stages ran as this checkout has them.
 
-    Returns a finding per file (several when several checks fail). Raises StudyError when manifest.json or dvc.lock
+    Returns a finding per file (several when several checks fail). Of cache objects that `sample` does not take only
+    presence and size are checked. Raises StudyError when manifest.json or dvc.lock
     cannot be read at all.
     """
     study = record.read()
     findings = [_listing(folder) for folder in study.folders if folder.kind]
     findings += [Finding(path, MISMATCH, "listed twice in manifest.json") for path in study.twice]
     for path, row in sorted(study.rows.items()):
-        problems = _file(study, row)
+        problems = _file(study, row, sample or Sample())
         findings += problems or [Finding(path, OK, _agreement(study, path))]
     own = manifest.JOINED.as_posix()
     for path in sorted(set(study.files) - set(study.rows) - {own}):
@@ -44,7 +46,7 @@ def _agreement(study: Record, path: str) -> str:
     return f"bytes agree with manifest.json; without the listing of {folder.out.path} dvc.lock says nothing of them"
 
 
-def _file(study: Record, row: Row) -> list[Finding]:
+def _file(study: Record, row: Row, sample: Sample) -> list[Finding]:
     """What is wrong with one file in the workspace, in dvc.lock and in the cache."""
     item, found = study.files.get(row.path), digests(Path(row.path))
     findings = []
@@ -64,8 +66,13 @@ def _file(study: Record, row: Row) -> list[Finding]:
         findings.append(Finding(row.path, MISMATCH, "workspace bytes differ from dvc.lock"))
     if item.cached is not None:
         what = f"cache object {item.md5}"
-        findings += _copy(row.path, what, digests(item.cached, own=True), study.wanted(row.path), item.md5)
+        if sample.takes(item.md5) or not _of_size(item.cached, row.bytes):
+            findings += _copy(row.path, what, digests(item.cached, own=True), study.wanted(row.path), item.md5)
     return findings
+
+
+def _of_size(path: Path, size: int) -> bool:
+    return os.path.isfile(path) and not path.is_symlink() and path.stat().st_size == size
 
 
 def _copy(path: str, what: str, found: Digests | None, wanted: Wanted | None, md5: str) -> list[Finding]:
@@ -135,25 +142,30 @@ def _entries(folder: Path) -> Iterator[str]:
                 yield path.as_posix()
 
 
-def whole_cache() -> tuple[list[Finding], int]:
-    """Hash every object of DVC's cache, of whatever revision: a finding for each that is not what its name says, and
-    the number of files read."""
-    findings, objects = [], lock.objects()
-    for path in objects:
+def whole_cache(sample: Sample | None = None) -> tuple[list[Finding], int]:
+    """Hash every object of DVC's cache, of whatever revision, that `sample` takes (None: all): a finding for each that
+    is not what its name says, and the number of files read."""
+    findings, number, sample = [], 0, sample or Sample()
+    for path in lock.objects():
         md5, name = path.parent.name + path.name.removesuffix(".dir"), path.as_posix()
         if not lock.MD5.fullmatch(md5):
             findings.append(Finding(name, UNLISTED, "not an object of DVC's cache; an interrupted copy, perhaps"))
-        elif (found := digests(path, own=True)) is not None and found.problem:
+            continue
+        if not sample.takes(md5):
+            continue
+        number += 1
+        if (found := digests(path, own=True)) is not None and found.problem:
             findings.append(_problem(name, "cache object", found))
         elif found is None or found.md5 != md5:
             findings.append(Finding(name, MISMATCH, "cache object whose MD5 is not its name"))
-    return findings, len(objects)
+    return findings, number
 
 
-def check_remote(far: Remote) -> tuple[list[Finding], int]:
-    """Download every object of the current dvc.lock, one after the other, and hash it: a finding for each that is
-    missing or not what dvc.lock and manifest.json record, and the number of objects asked for."""
-    objects = record.read().objects()
+def check_remote(far: Remote, sample: Sample | None = None) -> tuple[list[Finding], int]:
+    """Download every object of the current dvc.lock that `sample` takes (None: all), one by one, and hash it: a finding
+    for each that is missing or not what dvc.lock and manifest.json record, and the number asked for."""
+    sample = sample or Sample()
+    objects = {md5: entry for md5, entry in record.read().objects().items() if sample.takes(md5.removesuffix(".dir"))}
     findings = []
     for md5, (path, wanted) in sorted(objects.items(), key=lambda entry: entry[1][0]):
         with far.downloaded(md5) as (_, found):

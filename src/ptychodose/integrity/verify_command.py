@@ -9,9 +9,10 @@ from typing import Any
 
 from ptychodose.errors import CouldNotCheck, StudyError
 from ptychodose.formats.untrusted import one_line
-from ptychodose.integrity import lock, record, repair, reproduced, revision, verify
+from ptychodose.integrity import attest, lock, places, record, repair, reproduced, revision, sample, verify
 from ptychodose.integrity.places import Remote
 from ptychodose.integrity.record import Finding
+from ptychodose.integrity.sample import Sample
 from ptychodose.study import manifest
 
 GIT_KEEPS = {manifest.JOINED.as_posix(), "dvc.lock"}
@@ -28,6 +29,8 @@ class Report:
     seal: str | None = None
     expected: str | None = None
     strict: bool = False  # --against was given: a difference counts
+    sample: Sample | None = None
+    attested: str | None = None
     silent: str = ""  # why git could not be asked, if so
 
     @property
@@ -54,6 +57,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of verify."""
     parser.add_argument("--cache", action="store_true", help="hash the whole DVC cache, older revisions included")
     parser.add_argument("--remote", metavar="NAME", help="also download this remote's objects and hash them")
+    help_sample = "read only SHARE of the copies in cache and remote, e.g. 10%%; 10%%:2 is the second tenth"
+    parser.add_argument("--sample", metavar="SHARE", type=sample.parse, help=help_sample)
     parser.add_argument("--repair", action="store_true", help="restore bad copies from intact ones, then verify")
     parser.add_argument("--against", metavar="REV", help="which holds against a commit or tag, and why (default: HEAD)")
     parser.add_argument("--expect", metavar="DIGEST", help="compare manifest.json with a seal kept elsewhere")
@@ -86,28 +91,36 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> Report:
-    report = Report(expected=None if options.expect is None else record.expected_seal(options.expect))
+    if options.sample is not None and (options.seal or options.repair):
+        raise StudyError("--sample: not with --seal or --repair, which need every copy to be read; leave one out")
+    report = Report(
+        sample=options.sample, expected=None if options.expect is None else record.expected_seal(options.expect)
+    )
     far = None if options.remote is None else Remote(options.remote)
     if options.repair:
         report.repairs = repair.repair(far)
-    report.findings, report.silent = verify.verify(), revision.silence()
+    if report.sample is not None:
+        report.sample.key = record.seal()
+    report.findings, report.silent = verify.verify(report.sample), revision.silence()
     if options.cache:
-        found, report.objects["DVC's cache"] = verify.whole_cache()
+        found, report.objects["DVC's cache"] = verify.whole_cache(report.sample)
         report.findings += found
     if far is not None:
-        found, report.objects[f"remote {far.name}"] = verify.check_remote(far)
+        found, report.objects[f"remote {far.name}"] = verify.check_remote(far, report.sample)
         report.findings += found
     report.strict = options.against is not None
     if report.strict or (not report.bad and revision.differs(manifest.JOINED) is not None):
         report.against = reproduced.against(options.against or "HEAD")
     if not report.bad:
         report.seal = record.seal()
+        report.attested = attest.line(report.seal)
     return report
 
 
 def _document(report: Report) -> dict[str, Any]:
     """The report as JSON has it: what holds beside what was found."""
     document = {"ok": report.status == 0, "status": report.status, "unchecked": report.unchecked, **asdict(report)}
+    document["sample"] = None if report.sample is None else report.sample.line()
     del document["strict"], document["silent"]
     if report.against is not None:
         document["against"]["holds"] = report.against.holds
@@ -131,9 +144,11 @@ def _lines(report: Report, options: argparse.Namespace) -> Iterator[str]:
         yield f"NOT verified: {len(report.bad)} findings in {files} files; next: {_next(report)}"
         return
     checked = len({finding.path for finding in report.findings})
-    where = "equal manifest.json, dvc.lock and their cache objects, and were made as this checkout has it"
+    copies = "their cache objects" if report.sample is None else "a share of their cache objects"
+    where = f"equal manifest.json, dvc.lock and {copies}, and were made as this checkout has it"
     yield f"verified{' but for the above' if report.unchecked else ''}: {checked} files {where}"
     yield from (f"verified: {count} objects of {place}" for place, count in report.objects.items())
+    yield from filter(None, (report.sample and report.sample.line(), report.attested))
     if report.against is not None:
         more = "" if report.strict or not report.against.because else "; `verify --against HEAD` says where and why"
         yield report.against.line() + more
@@ -154,7 +169,7 @@ def _next(report: Report) -> str:
     if mine := damaged & kept - GIT_KEEPS:
         steps.append(f"`git restore {' '.join(sorted(mine))}`")
     if cached and all(finding.kind == record.MISSING for finding in cached):
-        steps.append("`dvc pull`")
+        steps.append(places.to_fetch())
     elif cached and any(entry.source is None for entry in report.repairs):
         steps.append("`python src/study.py verify --repair --remote NAME`, or `dvc repro -f` of the stage")
     elif cached:
