@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ptychodose.study import manifest
+
+LABEL = ", the same version: its build is no longer recorded; commit the new results to move on"
 UNRECORDED = "nothing recorded differs: a machine, library or file that neither manifest.json nor dvc.lock knows"
 
 
@@ -63,6 +66,8 @@ def _environments(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     stages: dict[str, list[str]] = {}
     for name, change in _changes(before, after):
         stage, _, key = name.partition(".")
+        pair = before.get(name, 0), after.get(name, 0)
+        change += LABEL * (pair[0] != pair[1] and len({manifest.public(str(value)) for value in pair}) == 1)
         stages.setdefault(f"{key} {change}", []).append(stage)
     return [f"environment: {change} ({', '.join(names)})" for change, names in stages.items()]
 

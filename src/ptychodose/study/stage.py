@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import remove_stale
+from ptychodose.study import machine
 from ptychodose.study.isa import PINS
 
 ROOT = Path(__file__).resolve().parents[3]  # of this copy: DVC's temporary experiments have their own
@@ -97,5 +98,6 @@ def _die_with_parent() -> None:
 
 
 def _log(name: str, seconds: float) -> None:
-    with suppress(OSError), open(LOGS / f"{name}.json", "w", encoding="utf-8") as file:
-        json.dump({"stage": name, "seconds": round(seconds, 1), "cpu_seconds": round(time.process_time(), 1)}, file)
+    with suppress(OSError, ImportError), open(LOGS / f"{name}.json", "w", encoding="utf-8") as file:
+        spent = {"seconds": round(seconds, 1), "cpu_seconds": round(time.process_time(), 1)}
+        json.dump({"stage": name, **spent, "machine": machine.describe()}, file)
