@@ -88,7 +88,7 @@ def draw(_: argparse.Namespace) -> int:
     }
     for name, make in wanted.items():
         try:
-            save_figure(make(), FOLDER / name)
+            save_figure(make, FOLDER / name)
             print(FOLDER / name, "drawn")
         except StudyError as error:
             print(FOLDER / name, f"skipped: {error}")
