@@ -42,7 +42,7 @@ stage.ROOT = Path({root!r})
 def main():
     names = ("MKL_CBWR", "NPY_DISABLE_CPU_FEATURES")
     print(*sys.argv[1:], *(os.environ.get(name, "-") for name in names), isa.pinned(), os.getcwd())
-stage.run("demo", main, **wanted)
+stage.run("demo", main, parsed=True, **wanted)
 """
 
 

@@ -1,8 +1,10 @@
 """The stage scripts: names, seeds and shares that no library test sees."""
 
 import ast
+import runpy
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,6 +38,23 @@ def calls(script, name):
 def test_a_stage_runs_and_records_under_its_own_name(script):
     assert calls(script, "run") == [script]
     assert calls(script, "write_stage_manifest") == ([] if script == "compare" else [script])
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in (ROOT / "src").glob("*.py")))
+def test_help_and_stray_words_start_nothing(script, monkeypatch, capsys):
+    monkeypatch.setattr("os.chdir", lambda path: pytest.fail("started"))
+    path = str(ROOT / f"src/{script}.py")
+    documented = ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8"))) or pytest.fail("no docstring")
+    for words, status in ((["--help"], 0), (["-h"], 0), (["stray"], 2), (["--dose", "3"], 2)):
+        monkeypatch.setattr("sys.argv", [path, *words])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(path, run_name="__main__")
+        said, error = capsys.readouterr()
+        assert ended.value.code == status and "error: " not in said and (error == "") == (status == 0)
+        if status == 0:
+            assert " ".join(documented.split()[:4]) in " ".join(said.split())
+        elif script not in ("study", "sweep", "train"):
+            assert error.count("\n") == 1 and words[0] in error and script in error
 
 
 def test_compare_joins_every_stage_and_no_pattern_of_a_view_judges(monkeypatch):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import remove_stale
+from ptychodose.formats.untrusted import quoted
 from ptychodose.study import machine
 from ptychodose.study.isa import PINS
 
@@ -26,8 +27,9 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errn
 DISK |= {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}  # something else stands where an output belongs
 
 
-def run(name: str, main: Callable[[], None], environment: Environment = lambda: PINS) -> None:
-    """Run a stage's `main` in the repository root, under a lock, and exit.
+def run(name: str, main: Callable[[], None], environment: Environment = lambda: PINS, parsed: bool = False) -> None:
+    """Run a stage's `main` in the repository root, under a lock, and exit. Words on the command line are help or a
+    mistake, unless the script has `parsed` them.
 
     What `environment` returns must be set before libraries load: otherwise the process starts itself again with it.
 
@@ -35,6 +37,8 @@ def run(name: str, main: Callable[[], None], environment: Environment = lambda: 
     it runs, so the last line says how to get the previous result back. Durations go to logs/<name>.json, which
     nothing digests. On Linux the stage dies with its parent.
     """
+    if not parsed:
+        _no_words(name)
     here = os.getcwd()
     os.chdir(ROOT)
     _die_with_parent()
@@ -58,6 +62,20 @@ def run(name: str, main: Callable[[], None], environment: Environment = lambda: 
         remedy = "check free space, permissions and what stands there, then retry"
         _fail(name, f"{error.filename or 'output'}: {error.strerror}; {remedy}")
     _log(name, time.time() - started)
+
+
+def _no_words(name: str) -> None:
+    """Exit with what the script does (0) when that is asked for, in one line (2) when anything else is."""
+    words = sys.argv[1:]
+    where = "it takes no arguments: what it can be told is in params.yaml"
+    if {"-h", "--help"} & set(words):
+        print(f"{(sys.modules['__main__'].__doc__ or name).strip()}\n\n{where}")
+        raise SystemExit(0)
+    if words:
+        print(
+            f"error: {quoted(words[0])}: not understood by {name}; {where}, --help says what it does", file=sys.stderr
+        )
+        raise SystemExit(2)
 
 
 def _fail(name: str, message: str) -> None:
