@@ -12,6 +12,7 @@ from ptychodose.formats.atomic import write_json
 from ptychodose.integrity import verify_command
 from ptychodose.score.words import ssim_text
 from ptychodose.study import machine, params
+from ptychodose.study.failing import ends
 from ptychodose.study.stage import ROOT
 
 
@@ -159,4 +160,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(ends(main))

@@ -13,6 +13,7 @@ from ptychodose.formats.atomic import write_json
 from ptychodose.formats.png import save_figure
 from ptychodose.score.region import Region
 from ptychodose.study import machine, params, progress
+from ptychodose.study.failing import ends
 from ptychodose.study.stage import ROOT, alone
 from ptychodose.sweeps import charts, design, gallery, markdown, results_csv
 from ptychodose.sweeps.dvc_queue import DvcQueue, untracked
@@ -167,4 +168,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(ends(main))

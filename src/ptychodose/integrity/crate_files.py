@@ -10,7 +10,7 @@ from ptychodose.formats.atomic import sha256_file
 from ptychodose.formats.untrusted import is_inside, one_line
 from ptychodose.integrity import record, revision, verify
 from ptychodose.study import manifest
-from ptychodose.study.params import load_yaml
+from ptychodose.study.params import flat, load_yaml
 
 BESIDE = {
     "CITATION.cff", "LICENSE", "README.md", "dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock"
@@ -71,7 +71,7 @@ def _run(stage: str, entry: dict[str, Any], known: list[str]) -> Run:
     uses, makes = (
         [name for item in entry.get(kind, []) for name in _expand(item["path"], known)] for kind in ("deps", "outs")
     )
-    parameters = revision.flat(entry.get("params", {}).get("params.yaml", {}))
+    parameters = flat(entry.get("params", {}).get("params.yaml", {}))
     return Run(stage, entry["cmd"], script.group(), uses, makes, dict(sorted(parameters.items())))
 
 
