@@ -12,9 +12,11 @@ import torch
 
 from ptychodose.bounds.lines import frc_at_dose
 from ptychodose.compare import figures
+from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.h5 import read_arrays
 from ptychodose.formats.png import save_figure
+from ptychodose.formats.untrusted import one_line
 from ptychodose.networks import predict
 from ptychodose.physics import portable
 from ptychodose.scans import cxi, views
@@ -165,8 +167,12 @@ def _draw(study: Params, scan: Scan, judge: Judge, region: Region, found: dict[s
 
 def _history(arm: str) -> list[dict[str, float]]:
     """The rows of an arm's history.csv."""
-    with open(Path("data/bundles") / arm / "history.csv", newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    path = Path("data/bundles") / arm / "history.csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise StudyError(f"{path}: damaged ({one_line(error)}); run `dvc checkout -f {path.parent}`") from None
 
 
 if __name__ == "__main__":

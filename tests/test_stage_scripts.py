@@ -15,7 +15,9 @@ import compare
 import generate
 import overlap
 import reconstruct_map
+import study
 from closure import ROOT
+from ptychodose.errors import StudyError
 from ptychodose.physics import noise
 from ptychodose.scans import acquisition
 from ptychodose.scans.trial import Trial
@@ -105,6 +107,27 @@ def test_a_row_of_a_measured_scan_is_judged_under_what_was_found_of_its_own_case
     rows = {name: ({"obj": trial.scan.flat()}, {"view": v, "share": s}) for name, (v, s) in given.items()}
     assert set(compare._deviances(measured, trial, rows, None)) == set(given)
     assert asked == ["dense", "dense", "sparse", "thinned"]
+
+
+@pytest.mark.parametrize("text", ["a\n" + "9" * 200_000, "a\nx\n", "a\n1,2\n"])
+def test_a_damaged_history_is_one_line(monkeypatch, tmp_path, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/bundles/dense").mkdir(parents=True)
+    (tmp_path / "data/bundles/dense/history.csv").write_text(text)
+    with pytest.raises(StudyError, match=r"dense/history\.csv: damaged") as caught:
+        compare._history("dense")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": [{}]}', '{"rows": [{"fault": 1}, 2]}', '{"rows": 3}'])
+def test_rows_to_go_on_with_are_of_this_verb(tmp_path, text):
+    path = tmp_path / "rows.json"
+    path.write_text('{"rows": [{"fault": "probe"}]}')
+    assert study._kept(SimpleNamespace(resume=True, json=path), "fault") == [{"fault": "probe"}]
+    assert study._kept(SimpleNamespace(resume=False, json=path), "fault") == []
+    path.write_text(text)
+    with pytest.raises(StudyError, match="leave out --resume"):
+        study._kept(SimpleNamespace(resume=True, json=path), "fault")
 
 
 # reconstruct_map
