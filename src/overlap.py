@@ -40,7 +40,7 @@ def main() -> None:
             step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}") if simulated else None
             drawn[name], details[name] = _build(study, name, step, scans, noise.stream(study.seed, "views", number))
             views.write(path, name, drawn[name])
-        save_figure(figures.views(scans, drawn), OUT / "views.png")
+        save_figure(lambda: figures.views(scans, drawn), OUT / "views.png")
     write_json(OUT / "overlap.json", _headline(details))
     write_json(OUT / "details.json", details)
     outputs = [OUT / f"{name}.h5" for name in study.views()]

@@ -99,6 +99,12 @@ def test_stage_manifests_are_relative_sorted_and_repeatable():
     assert path.read_text() == text
 
 
+def test_no_build_label_is_recorded(monkeypatch):
+    for build in ("2.13.0+cpu", "2.13.0+cu130", "2.13.0"):
+        monkeypatch.setattr("torch.__version__", build)
+        assert manifest.environment()["torch"] == "2.13.0"
+
+
 def test_inputs_must_be_what_the_producer_wrote():
     write("out/a.txt", "1"), write("out/b.txt", "2")
     manifest.write_stage_manifest("generate", [], [Path("out")])

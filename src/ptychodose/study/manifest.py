@@ -97,16 +97,21 @@ def _files(*paths: Path) -> list[Path]:
 
 def environment() -> dict[str, object]:
     """What trained weights depend on besides inputs: library versions, threads, the CPU's instruction set, and
-    whether that is pinned (see `isa`)."""
+    whether that is pinned (see `isa`). Of a version without its build label (2.13.0+cpu): builds give equal weights."""
     import torch  # only training needs it; generate and overlap stay free of torch
 
     return {
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
+        "torch": public(torch.__version__),
+        "numpy": public(np.__version__),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "portable": isa.pinned(),
     }
+
+
+def public(version: str) -> str:
+    """A version without the label of its build, which is what follows the plus sign (PEP 440)."""
+    return str(version).split("+")[0]
 
 
 def write_stage_manifest(
