@@ -53,6 +53,7 @@ def test_curves_of_a_study_without_networks_have_no_empty_legend():
     """Warnings are errors: an empty legend is one."""
     figure = figures.curves({"map": {"frequency": [0.1, 0.5], "correlation": [0.9, None]}}, {})
     assert figure.axes[0].get_legend() is not None and figure.axes[1].get_legend() is None
+    assert all(axes.get_legend() is None for axes in figures.curves({}, {}).axes)
 
 
 def test_png_bytes_repeat(truth, tmp_path):
