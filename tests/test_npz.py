@@ -85,7 +85,7 @@ def test_every_damage_is_one_line_or_harmless(path, save):
 def test_other_files_are_refused(path, tmp_path):
     refused(path, "the test: .*not found")
     path.mkdir()
-    refused(path, "damaged or no NPZ .*directory")
+    refused(path, "damaged or no NPZ .*not a regular file")
     path.rmdir()
     with open(path, "wb") as file:
         np.save(file, ARRAYS["a"])
