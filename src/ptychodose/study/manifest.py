@@ -151,7 +151,7 @@ def check_inputs(stage: str, paths: Iterable[Path]) -> None:
             if name not in recorded:
                 raise StudyError(f"{name}: not recorded by stage {stage}; remove it or run `dvc repro -f {stage}`")
             if not Path(name).is_file():
-                raise StudyError(f"{name}: missing; run `dvc checkout` or `dvc repro {stage}`")
+                raise StudyError(f"{name}: missing; run `dvc repro {stage}`")
             if sha256_file(Path(name)) != recorded[name]:
                 remedy = f"run `dvc checkout -f {name}` or `dvc repro -f {stage}`"
                 raise StudyError(f"{name}: differs from what stage {stage} wrote; {remedy}")
