@@ -11,11 +11,12 @@ import yaml
 
 import mini
 import study as study_command
-from damage import flip
+from damage import flip, remote
 from mini import ARRAY
 from ptychodose.errors import CouldNotCheck, StudyError
 from ptychodose.integrity import attest, lock, record, revision
 from ptychodose.study import machine
+from sandbox import clone
 from test_verify_units import run
 
 INTEL = {"cpu": "Intel X", "cores": 4, "system": "Debian 12, x86_64"}
@@ -115,6 +116,18 @@ def test_verify_lists_who_rebuilt_this_seal(capsys):
 def test_what_is_no_attestation_counts_for_nothing(wrong):
     other("a", **wrong)
     assert attest.read() == ([], ["attestations/a.json"])
+
+
+@pytest.mark.slow
+def test_real_dvc_tells_what_ran_here_from_what_was_pulled(copied, tmp_path):
+    stages = len(yaml.safe_load((copied.folder / "dvc.lock").read_text())["stages"])
+    remote(copied, tmp_path / "far")
+    elsewhere = clone(copied, tmp_path / "clone")
+    elsewhere.dvc("pull", "-q")
+    assert f", 0 of {stages} stages ran here" in elsewhere.study("attest").stdout
+    assert f", {stages} of {stages} stages ran here" in copied.study("attest").stdout
+    copied.commit("attested")
+    assert "\nrebuilt, as attestations/ says: " in copied.study("verify").stdout
 
 
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="no ssh-keygen")
