@@ -15,7 +15,7 @@ import study as study_command
 from damage import flip, remote
 from mini import ARRAY
 from ptychodose.errors import CouldNotCheck, StudyError
-from ptychodose.integrity import attest, lock, record, revision
+from ptychodose.integrity import attest, record, revision
 from ptychodose.study import machine
 from sandbox import clone
 from test_verify_units import run

@@ -73,8 +73,8 @@ def _system() -> str:
 
 
 def _stages() -> tuple[int, int]:
-    """Stages of dvc.lock that ran on this machine, by DVC's cache of runs, which `dvc pull` does not bring; and all that
-    have their runs there, for which one out must be cached."""
+    """Stages of dvc.lock that ran on this machine, by DVC's cache of runs, which `dvc pull` does not bring; and all
+    that have their runs there, for which one out must be cached."""
     runs, seen = lock.repository().objects.parents[1] / "runs", set()
     for path in sorted(path for path in runs.glob("*/*/*") if path.is_file()):
         with suppress(StudyError):  # damaged, so it says nothing
