@@ -1,7 +1,6 @@
 """Everything that is not a stage: python src/study.py {verify|answer|import|diagnose|reconstruct|export|…} --help."""
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -9,27 +8,20 @@ from pathlib import Path
 from ptychodose.compare import answer
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
-from ptychodose.formats.untrusted import one_line
+from ptychodose.formats.untrusted import DAMAGE, MAX_JSON, one_line, parse_json, read_text
 from ptychodose.integrity import attest, verify_command
 from ptychodose.score.words import ssim_text
 from ptychodose.study import machine, params
+from ptychodose.study.failing import ends
 from ptychodose.study.stage import ROOT
 
 
 def show_answer(_: argparse.Namespace) -> int:
     """Print the study's answer from metrics/compare.json."""
-    path = Path("metrics/compare.json")
-    if not path.is_file():
-        raise StudyError(f"{path}: not found; run `make repro`")
-    print(answer.table(json.loads(path.read_text(encoding="utf-8")), _details()))
+    print(answer.read(Path("metrics/compare.json"), Path("metrics/details.json")))
     print("pictures: metrics/compare.png, metrics/curves.png; everything else: metrics/details.json")
     print("next: dvc exp run -S dose=1000 (with .venv active), then compare: see Variants in README.md")
     return 0
-
-
-def _details() -> dict:
-    path = Path("metrics/details.json")
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def run_benchmark(options: argparse.Namespace) -> int:
@@ -42,10 +34,14 @@ def run_benchmark(options: argparse.Namespace) -> int:
     for dose, rows in result.items():
         print(f"\n{options.family}, {dose} photons per pattern")
         for arm, row in rows.items():
+            lost = arm != "flat" and row["nrmse"] >= rows["flat"]["nrmse"]
             seconds = f"{row['seconds']:6.1f} s" + (
                 f" + {row['train_seconds']:.0f} s training" * (row["train_seconds"] > 0)
             )
-            print(f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {ssim_text(row['phase_ssim'])}  {seconds}")
+            print(
+                f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {ssim_text(row['phase_ssim'])}  {seconds}"
+                f"{'  NOT better than the flat object' if lost else ''}"
+            )
     print(f"written: {options.json}")
     return 0
 
@@ -55,9 +51,7 @@ def run_ladder(options: argparse.Namespace) -> int:
     from ptychodose.compare import ladder  # as above
 
     _as_stages()
-    study, rows = params.load(), []
-    if options.resume and options.json.is_file():
-        rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
+    study, rows = params.load(), _kept(options, "set", "dose", "seed")
     for rung in ladder.rungs():
         if rung not in {(row["set"], row["dose"], row["seed"]) for row in rows}:
             rows += ladder.climb(study, *rung)
@@ -73,9 +67,7 @@ def run_nuisance(options: argparse.Namespace) -> int:
     from ptychodose.compare import nuisances  # as above
 
     _as_stages()
-    study, rows = params.load(), []
-    if options.resume and options.json.is_file():
-        rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
+    study, rows = params.load(), _kept(options, "fault")
     for fault in nuisances.FAULTS:
         if fault not in {row["fault"] for row in rows}:
             rows += nuisances.rows(study, fault)
@@ -84,6 +76,18 @@ def run_nuisance(options: argparse.Namespace) -> int:
     print(nuisances.table(rows))
     print(f"written: {options.json}")
     return 0
+
+
+def _kept(options: argparse.Namespace, *keys: str) -> list[dict]:
+    """The rows of the file that `--resume` goes on with, each of which has `keys`; none without it."""
+    if not options.resume or not options.json.is_file():
+        return []
+    try:
+        rows = parse_json(read_text(options.json, MAX_JSON))["rows"]
+        [[row[key] for key in keys] for row in rows]
+    except DAMAGE as error:
+        raise StudyError(f"{options.json}: not rows of this verb ({one_line(error)}); leave out --resume") from None
+    return list(rows)
 
 
 def _as_stages() -> None:
@@ -170,4 +174,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(ends(main))

@@ -198,4 +198,5 @@ if __name__ == "__main__":
         f"train_{options.arm}",
         lambda: main(options.arm, options.dry_run, options.checkpoint),
         lambda: isa.pins(params.load().train),
+        parsed=True,
     )

@@ -7,8 +7,9 @@ import pytest
 
 from ptychodose.errors import StudyError
 from ptychodose.physics import noise
-from ptychodose.scans import base
+from ptychodose.scans import acquisition, base
 from ptychodose.study.settings import Generate
+from scenes import ROOT
 
 SETTINGS = Generate(
     source="simulate",
@@ -120,3 +121,70 @@ def test_a_recipe_repeats_with_its_seed_and_names_a_bad_key(tmp_path):
     path.write_text(text + "colums: 3\n")
     with pytest.raises(StudyError, match="'columns'"):
         base.load(settings, noise.stream(4, "object"))
+
+
+# Recipes
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"energy_ev": 8.8}, "generate.energy_ev 3.85e+03 to 6.16e+04"),
+        ({"energy_ev": 88}, "radius of 1.4e+03 detector pixels, and 2 to 32 fit N = 64"),
+        ({"distance_m": 100}, "generate.distance_m 0.143 to 2.29"),
+        ({"detector_pixel_um": 0.172}, "generate.detector_pixel_um 75.2 to 1.2e+03"),
+    ],
+)
+def test_a_geometry_under_which_no_probe_fits_is_refused_with_what_works(changes, words):
+    recipe = dataclasses.replace(SETTINGS, base=str(ROOT / "data/base/synthetic.yaml"))
+    base.load(recipe, noise.stream(0, "object"))
+    with pytest.raises(StudyError) as caught:
+        base.load(dataclasses.replace(recipe, **changes), noise.stream(0, "object"))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("outer_zone_width_nm", 2, "probe.outer_zone_width_nm 12.8 to 205"),
+        ("defocus_um", 300, "spreads the probe to"),
+        ("defocus_um", 5000, "spreads the probe to"),
+    ],
+)
+def test_a_recipe_whose_probe_does_not_fit_its_window_is_refused(key, value, words, tmp_path):
+    text = (ROOT / "data/base/synthetic.yaml").read_text()
+    line = next(line for line in text.splitlines() if key in line)
+    (tmp_path / "r.yaml").write_text(text.replace(line, f"  {key}: {value}"))
+    with pytest.raises(StudyError) as caught:
+        base.load(dataclasses.replace(SETTINGS, base=str(tmp_path / "r.yaml")), noise.stream(0, "object"))
+    assert words in str(caught.value), caught.value
+
+
+# From a base to a scan
+
+
+def test_an_object_that_is_opaque_in_one_half_is_refused(tmp_path):
+    content = arrays(shape=(301, 201))
+    content["objectGuess"][120:] = 0
+    made = load(tmp_path, content)
+    with pytest.raises(StudyError, match=r"opaque where the test half lies \(rows \d+ to \d+\)"):
+        acquisition.plan(made, SETTINGS, 1e4, 1)
+
+
+@pytest.mark.parametrize("width", [200, 2e4])
+def test_counts_beyond_what_a_file_holds_are_refused_and_the_largest_dose_works(tmp_path, width):
+    content = arrays(shape=(301, 201))
+    y, x = np.indices((64, 64)) - 32
+    content["probeGuess"] = np.exp(-(y**2 + x**2) / width).astype(np.complex64)
+    made = load(tmp_path, content)
+    scan = acquisition.plan(made, SETTINGS, 1e12, 1)["test"]
+    with pytest.raises(StudyError, match=r"dose: 1e\+12 photons per pattern are .* largest usable value") as caught:
+        next(acquisition.counts(made.obj, scan, noise.stream(1, "noise/test")))
+    usable = float(str(caught.value).rpartition(": ")[2])
+    for dose, fits in ((usable, True), (1.12 * usable, False)):
+        scan = acquisition.plan(made, SETTINGS, dose, 1)["test"]
+        expected = scan.expected(made.obj).max()
+        assert (expected <= acquisition.BRIGHTEST) == fits
+        if fits:
+            (first, *_) = acquisition.counts(made.obj, scan, noise.stream(1, "noise/test"))
+            assert abs(int(first.max()) - expected) < 0.1 * expected

@@ -92,6 +92,16 @@ def test_diffraction_is_the_root_of_the_counts(small, tmp_path, dtype):
 
 
 BAD = {
+    "averaged counts": (
+        lambda a: {"counts": a["counts"] / 2},
+        "counts: not whole numbers of photons.*save the detected",
+    ),
+    "detector units": (lambda a: {"counts": 11 * a["counts"]}, "counts: all counts are multiples of 11"),
+    "normalised": (lambda a: {"counts": None, "diffraction": np.sqrt(a["counts"] / 1e4)}, "not whole numbers"),
+    "1e300 photons": (lambda a: {"counts": a["counts"] * 1e300}, "beyond any detector"),
+    "no photons": (lambda a: {"counts": 0 * a["counts"]}, "counts is dark"),
+    "dark probe": (lambda a: {"probeGuess": 0 * a["probeGuess"]}, "probeGuess is dark or overflows"),
+    "overflowing probe": (lambda a: {"probeGuess": a["probeGuess"] * 1e30}, "probeGuess is dark or overflows"),
     "no counts": (lambda a: {"counts": None}, "'counts'.*'diffraction'"),
     **{f"no {key}": (lambda a, key=key: {key: None}, f"{key}.*missing") for key in benchmark.KEYS[2:]},
     "negative counts": (lambda a: {"counts": a["counts"].astype(int) - 1}, "negative counts"),
@@ -114,6 +124,13 @@ BAD = {
     "oblong": (lambda a: {"counts": a["counts"][:, :32], "probeGuess": a["probeGuess"][:32]}, "disagree"),
     "object modes": (lambda a: {"objectGuess": a["objectGuess"][None]}, "objectGuess.*disagree"),
 }
+
+
+def test_counts_of_another_dose_than_the_name_says_are_refused(small, tmp_path):
+    benchmark._check_dose(save(tmp_path / "a_d1e4.npz", content(small, len(small.scan))), 1e4)
+    for named in (7e3, 1.5e4, 1e5):
+        with pytest.raises(StudyError, match=f"its name says {named:g} photons per pattern, and it has"):
+            benchmark._check_dose(tmp_path / "a_d1e4.npz", named)
 
 
 @pytest.mark.parametrize("name", BAD)

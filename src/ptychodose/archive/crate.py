@@ -9,7 +9,6 @@ and its path as `localPath`; the workflow itself must be there.
 import json
 import re
 import subprocess
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from ptychodose.archive import crate_files
 from ptychodose.archive.crate_files import Run
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import atomic_folder, sha256_file
-from ptychodose.study.params import load_yaml
 
 VERSION = "1.3"
 METADATA, WORKFLOW = "ro-crate-metadata.json", "dvc.yaml"
@@ -99,12 +97,9 @@ def _add(crate: ROCrate, identifier: str, kind: str | list[str], **properties: A
 
 def _describe_root(crate: ROCrate) -> None:
     """Title, authors, date and licence of CITATION.cff; the description of pyproject.toml."""
-    cited, root = load_yaml("CITATION.cff"), crate.root_dataset
-    for key in ("title", "version", "license", "authors"):
-        if not cited.get(key):
-            raise StudyError(f"CITATION.cff: no {key}; add it")
+    cited, root = crate_files.citation(), crate.root_dataset
     root["name"], root["version"], root["datePublished"] = cited["title"], str(cited["version"]), _date(cited)
-    root["description"], root["keywords"] = _project()["description"], list(cited.get("keywords", []))
+    root["description"], root["keywords"] = crate_files.project()["description"], list(cited.get("keywords", []))
     root["author"] = [_author(crate, number, row) for number, row in enumerate(cited["authors"], 1)]
     licence, said = f"https://spdx.org/licenses/{cited['license']}", "Licence of all files: see LICENSE"
     root["license"] = _add(crate, licence, "CreativeWork", name=cited["license"], description=said)
@@ -164,12 +159,8 @@ def _parameter(crate: ROCrate, name: str, value: Any) -> Entity:
     return _add(crate, f"#parameter/{quote(name)}={quote(text, safe='')}", "PropertyValue", name=name, value=kept)
 
 
-def _project() -> dict[str, Any]:
-    return tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-
 def _locked_versions() -> list[tuple[str, str]]:
     """Name and locked version of the libraries that pyproject.toml asks for."""
-    wanted = {re.split(r"[^\w.-]", requirement)[0] for requirement in _project()["dependencies"]}
+    wanted = {re.split(r"[^\w.-]", requirement)[0] for requirement in crate_files.project()["dependencies"]}
     pins = re.findall(r"^([\w.-]+)==([\w.+-]+)", Path("requirements.lock").read_text(encoding="utf-8"), re.M)
     return [(name, version) for name, version in pins if name in wanted]

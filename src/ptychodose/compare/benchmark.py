@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ptychodose.errors import StudyError
+from ptychodose.exchange.counts import of_intensities
 from ptychodose.formats import npz
 from ptychodose.networks import predict, training
 from ptychodose.networks.procedural_scans import ProceduralScans
@@ -30,6 +31,8 @@ from ptychodose.study.settings import Params, Train
 KEYS = ("counts", "diffraction", "xcoords", "ycoords", "probeGuess", "objectGuess")
 DETECTOR = ("background", "mask")  # optional: counts per pixel and pattern, a number or (N, N); (N, N), True = good
 MAX_BYTES = 2**33  # of one array
+OVERFLOW = 1e30  # photons of a probe, whose squares single precision cannot hold
+SPREAD = 0.2  # of a dose, by which the halves of an object differ from it: 5 % on the common workload
 NETWORKS = {"baseline": 1, "dense": 4, "wide": 16}  # C by arm
 
 
@@ -37,7 +40,8 @@ def read(path: Path) -> tuple[Scan, NDArray[np.complex64]]:
     """The scan and the true object (H, W) of one file of the workload: `counts`, or `diffraction` = sqrt(counts),
     with background and mask where the file has them; other keys are ignored. The probe may have modes.
 
-    Raises StudyError naming file and key for anything missing, of wrong shape, negative or not finite.
+    Raises StudyError naming file and key for anything missing, of wrong shape or not finite, for a probe that is dark,
+    and for what is no count of photons (see `exchange.counts`).
     """
     arrays = _numbers(path)
     measured = "counts" if "counts" in arrays else "diffraction"
@@ -53,12 +57,16 @@ def read(path: Path) -> tuple[Scan, NDArray[np.complex64]]:
     corners = np.rint(positions) - probe.shape[-1] // 2
     if (corners < 0).any() or (corners + probe.shape[-1] > obj.shape).any():
         raise StudyError(f"{path}: xcoords, ycoords are not the centres of {len(counts)} patches inside {obj.shape} px")
-    photons = counts.astype(np.float64)
-    if (photons < 0).any():
+    if (np.asarray(counts, np.float64) < 0).any():
         raise StudyError(f"{path}: negative {measured}; save detected photons")
-    if measured == "diffraction":
-        photons = photons**2
-    scan = of_arrays(np.rint(photons).astype(np.int64), probe.astype(np.complex64), positions, obj.shape)
+    values = counts.astype(np.float64) ** 2 if measured == "diffraction" else counts
+    photons = of_intensities(values, None, f"{path}: {measured}", "save the detected photons")
+    light = np.abs(probe.astype(np.complex64)).astype(np.float64) ** 2
+    if not photons.any() or not 0 < light.sum() < OVERFLOW:
+        raise StudyError(
+            f"{path}: {'probeGuess' if photons.any() else measured} is dark or overflows; save it in photons"
+        )
+    scan = of_arrays(photons.astype(np.int64), probe.astype(np.complex64), positions, obj.shape)
     return replace(scan, **_detector(path, scan.size)), obj.astype(np.complex64)
 
 
@@ -114,9 +122,21 @@ def run(folder: Path, family: str, params: Params) -> dict[str, dict[str, dict[s
     trained = {name: _train(first, size, settings, params) for name, size in NETWORKS.items()}
     result = {}
     for dose in found:
+        for split in ("train", "test"):
+            _check_dose(folder / f"{family}_d{dose}_{split}.npz", float(dose))
+    for dose in found:
         print(f"benchmark: {family}, {dose} photons per pattern", flush=True)
         result[dose] = _rows(*read(folder / f"{family}_d{dose}_test.npz"), trained, params)
     return result
+
+
+def _check_dose(path: Path, dose: float) -> None:
+    """StudyError when a file's counts are not of the dose in its name, by more than halves of an object differ."""
+    signal = read(path)[0].signal
+    if not abs(signal / dose - 1) <= SPREAD:
+        raise StudyError(
+            f"{path}: its name says {dose:g} photons per pattern, and it has {signal:g}; rename it, or save photons"
+        )
 
 
 def _train(scan: Scan, size: int, settings: Train, params: Params) -> tuple[nn.Module, float]:

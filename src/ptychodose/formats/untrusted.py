@@ -17,6 +17,7 @@ from typing import Any
 
 MAX_PIXELS = 2**26  # 64 Mpx of object: refuse an absurd shape before it is allocated
 MAX_JSON = 2**24  # 16 MiB; the largest document of a study has some 20 kB
+MERGE = re.compile(r"^<{7} |^>{7} ", re.M)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # All that libraries raise over a damaged file; memory and overflow: of a header that claims more than there is;
 # recursion is a RuntimeError, bad UTF-8 a ValueError.
@@ -56,12 +57,16 @@ def regular(path: Path) -> Path:
 
 
 def read_text(path: Path, max_bytes: int) -> str:
-    """The UTF-8 text of a file. OSError when absent; ValueError when it is larger than `max_bytes` or not UTF-8."""
+    """The UTF-8 text of a file. OSError when absent; ValueError when it is larger than `max_bytes`, not UTF-8, or in
+    the middle of a merge."""
     with open(regular(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
             raise ValueError(f"larger than {max_bytes / 2**20:g} MiB")
-        return file.read(size).decode("utf-8")
+        text = file.read(size).decode("utf-8")
+    if MERGE.search(text):
+        raise ValueError("marks of a merge: `git checkout --ours` or `--theirs` of it, then `dvc repro`")
+    return text
 
 
 def parse_json(text: str | bytes) -> Any:

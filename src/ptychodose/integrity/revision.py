@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ptychodose.formats.untrusted import one_line
+from ptychodose.study import manifest
+from ptychodose.study.params import flat
 
+LABEL = ", the same version: its build is no longer recorded; commit the new results to move on"
 UNRECORDED = "nothing recorded differs: a machine, library or file that neither manifest.json nor dvc.lock knows"
 
 
@@ -85,6 +88,8 @@ def _environments(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     stages: dict[str, list[str]] = {}
     for name, change in _changes(before, after):
         stage, _, key = name.partition(".")
+        pair = before.get(name, 0), after.get(name, 0)
+        change += LABEL * (pair[0] != pair[1] and len({manifest.public(str(value)) for value in pair}) == 1)
         stages.setdefault(f"{key} {change}", []).append(stage)
     return [f"environment: {change} ({', '.join(names)})" for change, names in stages.items()]
 
@@ -113,10 +118,3 @@ def _dependencies(lock: dict[str, Any]) -> dict[str, Any]:
     deps = {dep.get("path"): dep.get("md5") for record in _stages(lock) for dep in record.get("deps") or []}
     made = {dep for dep in deps for out in outs if f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/")}
     return {path: md5 for path, md5 in deps.items() if path not in made}
-
-
-def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
-    if not isinstance(value, dict):
-        return {name: value} if name else {}
-    return {k: v for key, item in value.items() for k, v in flat(item, f"{name}.{key}".lstrip(".")).items()}

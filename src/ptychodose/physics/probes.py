@@ -46,12 +46,17 @@ def zone_plate_probe(size: int, geometry: Geometry, plate: ZonePlate) -> NDArray
     wavelength, distance, pitch = geometry.wavelength_m, geometry.distance_m, geometry.detector_pixel_m
     axis = np.arange(size) - size // 2
     radius = np.hypot(axis[:, None], axis[None, :])  # (N, N) detector px
-    outer = wavelength / (2 * plate.outer_zone_width_m) * distance / pitch
+    outer = pupil_radius(geometry, plate)
     pupil = _soft_disc(radius, outer, plate.edge_px) - _soft_disc(radius, plate.central_stop * outer, plate.edge_px)
     frequency = radius * pitch / (wavelength * distance)  # cycles per metre
     wave = pupil * np.exp(1j * np.pi * wavelength * plate.defocus_m * frequency**2)
     probe = fft.fftshift(fft.ifft2(fft.ifftshift(wave), norm="ortho"))
     return probe / np.sqrt((probe.real**2 + probe.imag**2).sum())
+
+
+def pupil_radius(geometry: Geometry, plate: ZonePlate) -> float:
+    """Radius of a zone plate's light on the detector, px: NA z / p (see `zone_plate_probe`)."""
+    return geometry.wavelength_m / (2 * plate.outer_zone_width_m) * geometry.distance_m / geometry.detector_pixel_m
 
 
 def _soft_disc(radius: NDArray[np.float64], edge: float, width: float) -> NDArray[np.float64]:

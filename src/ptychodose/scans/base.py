@@ -11,7 +11,8 @@ from ptychodose.formats import npz
 from ptychodose.formats.mask import read_mask
 from ptychodose.formats.untrusted import MAX_PIXELS, one_line
 from ptychodose.physics import textures
-from ptychodose.physics.probes import Geometry, ZonePlate, zone_plate_probe
+from ptychodose.physics.overlap import encircled_diameter
+from ptychodose.physics.probes import Geometry, ZonePlate, pupil_radius, zone_plate_probe
 from ptychodose.scans.scan import Scan
 from ptychodose.study.params import load_yaml, read_section
 from ptychodose.study.settings import Generate, Recipe
@@ -19,6 +20,8 @@ from ptychodose.study.settings import Generate, Recipe
 MAX_MODES = 16  # mutually incoherent modes of a probe
 SIZES = (64, 128)  # patch sizes N the networks and figures are tested for
 MAX_SMALL = 2**26  # bytes of a probe and of coordinates
+LEAST_PUPIL = 2.0  # detector pixels in radius of a pupil that is sampled at all
+WIDEST = 0.8  # of the window, D90 of a probe that is not cut or wrapped around at its edges
 LARGEST, SMALLEST = 1e100, 1e-100  # of amplitudes: their squares must not overflow or vanish
 
 
@@ -90,7 +93,34 @@ def _from_recipe(
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
     obj = textures.synthetic_object((recipe.rows, recipe.columns), recipe.phase_std, recipe.amplitude_std, rng)
-    return obj, zone_plate_probe(recipe.size, geometry(settings), _plate(recipe))[None]
+    return obj, _probe(path, recipe, settings)[None]
+
+
+def _probe(path: Path, recipe: Recipe, settings: Generate) -> NDArray[np.complex128]:
+    """The probe (N, N) of a recipe. StudyError, with the ranges that work, when pupil or spot does not fit N pixels."""
+    plate = _plate(recipe)
+    radius, low, high = pupil_radius(geometry(settings), plate), LEAST_PUPIL, recipe.size / 2
+    if not low <= radius <= high:
+        shrinks = {  # the radius with them
+            "generate.energy_ev": settings.energy_ev,
+            "generate.detector_pixel_um": settings.detector_pixel_um,
+            "probe.outer_zone_width_nm": recipe.probe.outer_zone_width_nm,
+        }
+        ranges = [f"{key} {value * radius / high:.3g} to {value * radius / low:.3g}" for key, value in shrinks.items()]
+        grows = settings.distance_m / radius
+        raise StudyError(
+            f"{path}: the zone plate's light has a radius of {radius:.3g} detector pixels, and {low:g} to {high:g} fit "
+            f"N = {recipe.size}; correct one of {', '.join(ranges)}, generate.distance_m {grows * low:.3g} to "
+            f"{grows * high:.3g}"
+        )
+    probe = zone_plate_probe(recipe.size, geometry(settings), plate)
+    diameter = encircled_diameter(probe[None])
+    if not diameter <= WIDEST * recipe.size:
+        raise StudyError(
+            f"{path}: probe.defocus_um: {recipe.probe.defocus_um:g} spreads the probe to {diameter:.0f} px of "
+            f"{recipe.size}, at most {WIDEST * recipe.size:.0f} fit; lower it, or take a larger size"
+        )
+    return probe
 
 
 def plate_of(path: Path) -> ZonePlate:

@@ -25,7 +25,7 @@ JOINED = Path("manifest.json")
 
 
 def content_digest(path: Path) -> str:
-    """SHA256 of what a file means: names, dtypes, shapes and raw bytes of HDF5 and NPZ arrays (attributes too),
+    """SHA256 of what a file of a stage means: names, dtypes, shapes and raw bytes of HDF5 arrays (attributes too),
     members of a zip, canonical JSON; the plain bytes of anything else. Equal content in another container
     version gives an equal digest."""
     digest = hashlib.sha256()
@@ -38,10 +38,6 @@ def _add_content(digest: Any, suffix: str, file: Any) -> None:
     if suffix in (".h5", ".cxi"):
         with h5py.File(file, "r") as archive:
             _add_hdf5(digest, archive)
-    elif suffix == ".npz":
-        with np.load(file, allow_pickle=False) as arrays:
-            for name in sorted(arrays.files):
-                _add_array(digest, name, arrays[name])
     elif suffix == ".zip":
         with zipfile.ZipFile(file) as archive:
             for name in sorted(archive.namelist()):
@@ -76,19 +72,16 @@ def _add_array(digest: Any, name: str, values: np.ndarray) -> None:
     digest.update(np.ascontiguousarray(values).tobytes())
 
 
-def entry(path: Path) -> dict[str, object]:
-    """What a manifest says of one file: POSIX relative path, size, SHA256 of its bytes and of its content."""
-    return {
-        "path": path.as_posix(),
-        "bytes": path.stat().st_size,
-        "sha256": sha256_file(path),
-        "content_sha256": content_digest(path),
-    }
+def entry(path: Path, content: bool = True) -> dict[str, object]:
+    """What a manifest says of one file: POSIX relative path, size, SHA256 of its bytes and, of what a stage made, of
+    its `content`: what is in a user's file nobody has checked."""
+    row: dict[str, object] = {"path": path.as_posix(), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    return {**row, "content_sha256": content_digest(path)} if content else row
 
 
-def entries(paths: Iterable[Path]) -> list[dict[str, object]]:
+def entries(paths: Iterable[Path], content: bool = True) -> list[dict[str, object]]:
     """Entries of files, folders expanded, sorted by path."""
-    return [entry(path) for path in _files(*paths)]
+    return [entry(path, content) for path in _files(*paths)]
 
 
 def _files(*paths: Path) -> list[Path]:
@@ -97,16 +90,21 @@ def _files(*paths: Path) -> list[Path]:
 
 def environment() -> dict[str, object]:
     """What trained weights depend on besides inputs: library versions, threads, the CPU's instruction set, and
-    whether that is pinned (see `isa`)."""
+    whether that is pinned (see `isa`). Of a version without its build label (2.13.0+cpu): builds give equal weights."""
     import torch  # only training needs it; generate and overlap stay free of torch
 
     return {
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
+        "torch": public(torch.__version__),
+        "numpy": public(np.__version__),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "portable": isa.pinned(),
     }
+
+
+def public(version: str) -> str:
+    """A version without the label of its build, which is what follows the plus sign (PEP 440)."""
+    return str(version).split("+")[0]
 
 
 def write_stage_manifest(
@@ -121,7 +119,7 @@ def write_stage_manifest(
     document: dict[str, object] = {
         "schema": SCHEMA,
         "stage": stage,
-        "inputs": entries(inputs),
+        "inputs": entries(inputs, content=False),
         "outputs": entries(outputs),
         **definition.of(stage),
     }

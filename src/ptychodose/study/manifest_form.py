@@ -49,11 +49,13 @@ def check_definition(document: dict[str, Any]) -> None:
 
 
 def _check_rows(rows: Any, anywhere: bool = False) -> None:
-    """ValueError unless these are entries of files; `anywhere`: a base of the user's may lie outside the study."""
+    """ValueError unless these are entries of files; `anywhere`: of what a stage read; a base of the user's may
+    lie outside the study, and nobody looks into it."""
     demand(isinstance(rows, list) and len(rows) <= MAX_ROWS, "no list of files")
     for row in rows:
         demand(isinstance(row, dict), f"{quoted(row)} is no file")
-        check_file(row.get("path"), row.get("bytes"), (row.get("sha256"), row.get("content_sha256")), anywhere)
+        digests = [row.get(name) for name in ("sha256", "content_sha256")[: 1 if anywhere else 2]]
+        check_file(row.get("path"), row.get("bytes"), tuple(digests), anywhere)
 
 
 def check_file(path: Any, size: object, digests: tuple[object, ...], anywhere: bool = False) -> None:

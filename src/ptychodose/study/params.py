@@ -133,3 +133,10 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
 def load(path: Path | str = "params.yaml") -> Params:
     """The study's parameters. Raises StudyError (one line: section.key, value, remedy) for anything not valid."""
     return read_section(Params, load_yaml(path), str(path))
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    if not isinstance(value, dict):
+        return {name: value} if name else {}
+    return {k: v for key, item in value.items() for k, v in flat(item, f"{name}.{key}".lstrip(".")).items()}
