@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
+from ptychodose.archive import crate_files
 from ptychodose.errors import StudyError
-from ptychodose.integrity import crate_files
 from sandbox import ROOT
 
 CITED = yaml.safe_load((ROOT / "CITATION.cff").read_text())
