@@ -165,8 +165,8 @@ def append(path):
         ("data/scan/truth.h5", append, "data/scan/truth.h5: workspace bytes differ"),
         ("data/views/dense.h5", Path.unlink, "data/views/dense.h5: listed in manifest.json, not in the workspace"),
         ("manifest.json", append, "manifest.json: bytes differ from dvc.lock"),
-        ("src/generate.py", append, "stage generate: not as in dvc.lock ([{'changed deps': {'src/generate.py': 'mod"),
-        ("data/hybrid/unseen.json", append, "stage reconstruct: not as in dvc.lock ([{'changed deps': {'data/hybrid"),
+        ("src/generate.py", append, "src/generate.py: is MD5 "),
+        ("data/hybrid/unseen.json", append, "data/hybrid: is MD5 "),
         ("README.md", Path.unlink, "README.md: No such file"),
     ],
 )

@@ -73,13 +73,15 @@ def _system() -> str:
 
 
 def _stages() -> tuple[int, int]:
-    """Stages of dvc.lock that ran on this machine, by DVC's cache of runs, which `dvc pull` does not bring; and all."""
+    """Stages of dvc.lock that ran on this machine, by DVC's cache of runs, which `dvc pull` does not bring; and all
+    that have their runs there, for which one out must be cached."""
     runs, seen = lock.repository().objects.parents[1] / "runs", set()
     for path in sorted(path for path in runs.glob("*/*/*") if path.is_file()):
         with suppress(StudyError):  # damaged, so it says nothing
             seen.add(_made(lock.outs({"stages": {"": load_yaml(path.as_posix())}})))
-    outs = lock.outs(load_yaml("dvc.lock"))
-    stages = {out.stage: _made([other for other in outs if other.stage == out.stage]) for out in outs}
+    outs, uncached = lock.outs(load_yaml("dvc.lock")), lock.uncached_outs()
+    kept = {out.stage for out in outs if out.path not in uncached}
+    stages = {stage: _made([out for out in outs if out.stage == stage]) for stage in kept}
     return sum(made in seen for made in stages.values()), len(stages)
 
 
