@@ -11,6 +11,7 @@ import pytest
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import sha256_file
 from ptychodose.study import manifest
+from ptychodose.study.params import load_yaml
 
 
 @pytest.fixture(autouse=True)
@@ -140,6 +141,13 @@ def test_damaged_joined_manifests_are_one_line(stages, words):
     with pytest.raises(StudyError, match=f"manifest.json: damaged manifest.*{words}") as caught:
         manifest.read(manifest.JOINED)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("path", ["manifest.json", "data/manifests/generate.json", "params.yaml"])
+def test_an_unfinished_merge_is_called_so(path):
+    write(path, '<<<<<<< HEAD\n{"schema": 1}\n=======\n{}\n>>>>>>> other\n')
+    with pytest.raises(StudyError, match=f"{path}: .*marks of a merge: `git checkout --ours`"):
+        load_yaml(path) if path.endswith("yaml") else manifest.read(Path(path))
 
 
 def test_a_manifest_is_of_the_stage_it_is_named_after():
