@@ -42,7 +42,7 @@ def write(out: Path, with_data: bool) -> int:
     """Write the crate of the study in the current folder to the folder `out`; returns the number of files it
     describes. Without `with_data` it is the metadata, which names files by path, size and SHA256, and dvc.yaml.
 
-    Raises StudyError when `verify` or `dvc status` finds anything, when `out` holds anything but an earlier crate, and
+    Raises StudyError when `verify` finds anything, when `out` holds anything but an earlier crate, and
     when the disk fails; `out` then stays as it was.
     """
     _check_target(out)

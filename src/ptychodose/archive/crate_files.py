@@ -34,7 +34,7 @@ class Run:
 def read() -> tuple[list[Run], dict[str, str]]:
     """Runs in the order of dvc.lock, and the SHA256 of every file by path, sorted.
 
-    Raises StudyError when `verify` or `dvc status` finds anything, and when a file beside them is missing.
+    Raises StudyError when `verify` finds anything, and when a file beside them is missing.
     """
     _check_study()
     rows = {row.path: row.sha256 for row in record.rows(manifest.read(manifest.JOINED))}
@@ -52,16 +52,6 @@ def _check_study() -> None:
     bad = next((finding for finding in verify.verify() if finding.kind != record.OK), None)
     if bad is not None:
         raise StudyError(f"{bad.path}: {bad.detail}; `python src/study.py verify` says all of it and what to do")
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]  # half a second
-    from dvc.repo import Repo  # type: ignore[import-untyped]
-
-    try:
-        changed = Repo().status()
-    except DvcException as error:
-        raise StudyError(f"dvc.lock: DVC cannot compare it ({one_line(error)}); see `dvc status`") from None
-    if changed:
-        stage = min(changed)
-        raise StudyError(f"stage {stage}: not as in dvc.lock ({one_line(changed[stage])}); run `dvc repro`")
 
 
 def _run(stage: str, entry: dict[str, Any], known: list[str]) -> Run:
