@@ -230,6 +230,12 @@ def replaced(made, name, old, new):
     (made.folder / name).write_text(text.replace(old, new, 1))
 
 
+def settled(made, *stages):
+    """DVC and git take what is there for results of what is there."""
+    made.dvc("commit", "-q", "-f", *stages)
+    made.commit("as if it had been so")
+
+
 def parameter_edited(made, _):
     replaced(made, "params.yaml", "dose: 10000", "dose: 1000")
 
@@ -245,32 +251,27 @@ def parameter_edited_in_both(made, _):
 def code_edited(made, _):
     with open(made.folder / CODE, "a") as file:
         file.write("# other code\n")
-    made.dvc("commit", "-q", "-f")
-    made.commit("as if it had been so")
+    settled(made)
 
 
 def command_edited(made, _):
     replaced(made, "dvc.yaml", "src/limit.py\n", "src/limit.py && touch data/limit/limit.json\n")
-    made.dvc("commit", "-q", "-f", "limit")
-    made.commit("as if it had been so")
+    settled(made, "limit")
 
 
 def pins_edited(made, _):
     replaced(made, "dvc.yaml", "OPENBLAS_CORETYPE=Haswell", "OPENBLAS_CORETYPE=Zen")
-    made.dvc("commit", "-q", "-f")
-    made.commit("as if it had been so")
+    settled(made)
 
 
 def hybrid_replaced(made, _):
     (made.folder / HYBRID).write_bytes(flipped(made.folder / HYBRID))
-    made.dvc("commit", "-q", "-f")
-    made.commit("as if it had been so")
+    settled(made)
 
 
 def libraries_edited(made, _):
     replaced(made, "requirements.lock", "numpy==", "numpy==1")
-    made.dvc("commit", "-q", "-f")
-    made.commit("as if it had been so")
+    settled(made)
 
 
 def stage_added(made, _):

@@ -7,13 +7,7 @@ import pytest
 
 import mini
 from ptychodose.integrity import lock, record, verify
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
-    mini.make()
+from test_verify_units import home  # noqa: F401 - a study made by hand, for each test
 
 
 def stale():

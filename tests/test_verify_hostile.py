@@ -1,6 +1,5 @@
 """Verify where something does not answer, and beside things that are no files: said, never a hang or an OK."""
 
-import argparse
 import json
 import os
 import re
@@ -14,29 +13,8 @@ import mini
 from damage import flip
 from mini import ARRAY, TABLE
 from ptychodose.errors import CouldNotCheck, StudyError
-from ptychodose.integrity import lock, places, record, repair, revision, values, verify, verify_command
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
-    mini.make()
-
-
-def bad():
-    return {(f.path, f.kind) for f in verify.verify() if f.kind != record.OK}
-
-
-def cached(path):
-    return record.read().files[path].cached
-
-
-def run(*arguments):
-    parser = argparse.ArgumentParser()
-    verify_command.add_options(parser)
-    return verify_command.run(parser.parse_args(arguments))
-
+from ptychodose.integrity import lock, places, record, repair, revision, values, verify
+from test_verify_units import bad, cached, home, run  # noqa: F401 - a study made by hand, for each test
 
 # What cannot be asked
 
