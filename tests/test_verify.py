@@ -12,7 +12,6 @@ import pytest
 from damage import (
     BUNDLE,
     COLLISION,
-    DAMAGES,
     FOLDER,
     METRIC,
     TRUTH,
@@ -26,6 +25,7 @@ from damage import (
     remote,
     store_path,
 )
+from damages import DAMAGES
 from ptychodose.study import manifest
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 
-from damage import DAMAGES
+from damages import DAMAGES
 from sandbox import ROOT
 from soak import RECORD
 
