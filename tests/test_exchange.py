@@ -12,9 +12,8 @@ from ptychodose.errors import StudyError
 from ptychodose.exchange import found, orientation, pixels, reading
 from ptychodose.exchange.found import Told
 from ptychodose.physics.probes import Geometry
-from scenes import ROOT, scene
+from scenes import scene
 
-SIEMENS = ROOT.parent / "shared" / "data" / "real_siemens_velociprobe.npz"
 T = foreign.truth()
 WRITERS = {
     "ptychopinn.npz": foreign.ptychopinn, "ptychonn.npz": foreign.ptychonn, "tike.npz": foreign.tike,
@@ -292,13 +291,3 @@ def test_a_probe_is_in_photons_if_the_sample_can_have_left_so_many(times, stays)
     probe = np.full((1, 64, 64), times**0.5, np.complex64)  # times the photons that are counted
     made = found.in_photons(probe, counts_)
     assert (np.abs(made) ** 2).sum() == pytest.approx(4096 * (times if stays else 1), rel=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not SIEMENS.is_file(), reason="the measured scan is absent")
-def test_a_real_scan_is_counts_and_lies_as_it_says():
-    taken = reading.read(SIEMENS, Told())
-    residuals = orientation.residuals(taken)
-    assert taken.counts.shape == (516, 128, 128) and orientation.verdict(residuals)[1]
-    assert residuals["as read"] == pytest.approx(0.109, abs=0.003)
-    assert residuals["half a pixel off"] == pytest.approx(0.116, abs=0.003)

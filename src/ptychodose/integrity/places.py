@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ptychodose.errors import StudyError
+from ptychodose.errors import CouldNotCheck, StudyError
 from ptychodose.formats.atomic import atomic_path
 from ptychodose.formats.untrusted import regular
 
@@ -82,7 +82,7 @@ def put(source: Path, target: Path, wanted: Wanted, root: Path, read_only: bool)
 
 class Remote:
     """The remote `name` of the DVC repository in the current folder. Raises StudyError when there is none of that name,
-    when DVC lacks the plug-in for it, or when it does not answer."""
+    CouldNotCheck when DVC lacks the plug-in for it, or when it does not answer."""
 
     def __init__(self, name: str) -> None:
         from dvc.repo import Repo  # type: ignore[import-untyped]  # half a second, and only this option needs it
@@ -99,7 +99,7 @@ class Remote:
             there = self._store.fs.exists(self._store.path)
             local = self._store.fs.protocol == "local"
         if local and not there:  # object stores have no folders, so only here absence means anything
-            raise StudyError(f"remote {name!r}: no folder {self._store.path}; mount it, or fill it with `dvc push`")
+            raise CouldNotCheck(f"remote {name!r}: no folder {self._store.path}; mount it, or fill it with `dvc push`")
 
     @contextmanager
     def downloaded(self, md5: str) -> Iterator[tuple[Path, Digests | None]]:
@@ -146,9 +146,9 @@ class Remote:
         except Exception as error:
             if isinstance(error, ImportError) or type(error).__name__ == "RemoteMissingDepsError":
                 how = f"`pip install 'dvc[{self._kind}]'` (with .venv active)"
-                raise StudyError(f"remote {self.name!r}: DVC's plug-in for it is not installed; {how}") from None
+                raise CouldNotCheck(f"remote {self.name!r}: DVC's plug-in for it is not installed; {how}") from None
             text = " ".join(str(error).split())[:120] or type(error).__name__
-            raise StudyError(
+            raise CouldNotCheck(
                 f"remote {self.name!r}: {what} ({text}); check its address (`dvc remote list`), network and credentials"
             ) from None
 
