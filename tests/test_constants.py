@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from ptychodose.bounds import limits
-from ptychodose.compare import nuisances
+from ptychodose.compare import benchmark, nuisances
 from ptychodose.exchange import counts, found, orientation, pixels, reading
 from ptychodose.experiment import flaws, joint, modes, solve, start, state, unknowns, windows
+from ptychodose.integrity import values
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
 from ptychodose.iterative.problem import Problem
 from ptychodose.measured import diagnosis, live
@@ -17,8 +18,9 @@ from ptychodose.networks import features, fitting, losses, stitch, training, unr
 from ptychodose.physics import forward, noise
 from ptychodose.reconstruct import bundles
 from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
-from ptychodose.scans import tensors
+from ptychodose.scans import acquisition, base, tensors
 from ptychodose.score import align, coverage, frc, metrics
+from ptychodose.study import failing
 from scenes import scene
 
 # Tuned numbers: every result of the study changes with them, so they are changed in two places, knowingly.
@@ -61,6 +63,11 @@ TUNED = {
     windows: {"FAR": 3, "PITCH": 2},
     modes: {"FAINT": 0.2, "LEAST": 0.02},
     state: {"BLUR": 1.0},
+    acquisition: {"BRIGHTEST": 4e9, "DARK": 1e-6},
+    base: {"LEAST_PUPIL": 2.0, "WIDEST": 0.8},
+    benchmark: {"SPREAD": 0.2, "OVERFLOW": 1e30},
+    values: {"TOLERANCE": 1e-3, "LONGEST": 600, "MEMORY": 2**34},
+    failing: {"FILES": 64},
     limits: {"LEAST": 8, "KNOWN": 0.01, "MOST": 3000, "DIM": 1e-3, "WHITE": 1e-8},
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import pytest
 
 import mini
 from ptychodose.integrity import lock, record, verify
+from ptychodose.study import definition
 from test_verify_units import home  # noqa: F401 - a study made by hand, for each test
 
 
@@ -39,8 +40,9 @@ def stale():
             "dvc.yaml",
             "the command is '' here and 'exec' in the manifest of one, two, compare",
         ),
+        (lambda: replaced("dvc.yaml", "    - dose\n    - train\n", "    - dose\n"), "params.yaml", "train is {"),
     ],
-    ids=["parameter", "nested parameter", "code", "code gone", "command", "template"],
+    ids=["parameter", "nested parameter", "code", "code gone", "command", "template", "parameter no longer declared"],
 )
 def test_what_a_stage_did_not_run_with_is_stale_and_both_values_are_said(change, path, words):
     assert stale() == set()
@@ -85,3 +87,10 @@ def test_an_input_that_another_stage_did_not_make_is_held_against_its_own_digest
     assert ("data/raw/base.npz", "is gone and 000000000000 in the manifest of two") in stale()
     mini.write("data/raw/base.npz", "replaced")
     assert any(name == "data/raw/base.npz" and "here and 000000000000 in" in detail for name, detail in stale())
+
+
+def test_compiled_files_are_no_code_of_a_stage():
+    """DVC ignores them, too (.dvcignore)."""
+    for name in ("src/p/a.py", "src/p/__pycache__/a.cpython-311.pyc", "src/p/q/b.py"):
+        mini.write(name, "x")
+    assert [path.as_posix() for path in definition.files_of(Path("src/p"))] == ["src/p/a.py", "src/p/q/b.py"]
