@@ -1,12 +1,13 @@
 """Bases: NPZ of every allowed kind load alike, everything else is refused in one line."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 from ptychodose.errors import StudyError
-from ptychodose.physics import noise
+from ptychodose.physics import noise, overlap
 from ptychodose.scans import base
 from ptychodose.study.settings import Generate
 
@@ -103,20 +104,53 @@ def test_absent_truncated_and_foreign_files(tmp_path):
         base.load(dataclasses.replace(SETTINGS, base="base.mat"), rng)
 
 
+RECIPE = (
+    "size: 64\nrows: 300\ncolumns: 120\nphase_std: 0.5\namplitude_std: 0.1\n"
+    "probe: {outer_zone_width_nm: 29.26, central_stop: 0.4, defocus_um: 60.5, edge_px: 0.7}\n"
+)
+
+
+def load_recipe(path, text=RECIPE, **changes):
+    path.write_text(text)
+    return base.load(dataclasses.replace(SETTINGS, base=str(path), **changes), noise.stream(4, "object"))
+
+
+WRONG = {"energy_ev": (8.8, 88, 9e5), "distance_m": (100, 0.01), "detector_pixel_um": (0.172, 1e4)}
+WRONG |= {"outer_zone_width_nm": (2, 5000), "defocus_um": (6000, -1e6)}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_a_probe_that_does_not_fit_the_window_is_refused_with_the_range_that_works(tmp_path, key, value):
+    path = tmp_path / "recipe.yaml"
+
+    def made(number):
+        if key in ("energy_ev", "distance_m", "detector_pixel_um"):
+            return load_recipe(path, **{key: number})
+        return load_recipe(path, re.sub(rf"{key}: [\d.]+", f"{key}: {number}", RECIPE))
+
+    with pytest.raises(StudyError, match=rf"recipe.yaml: .* {key} {re.escape(f'{abs(value):g}')} \(") as caught:
+        made(value)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+    low, high = map(float, re.search(rf"{key} \S+ \((\S+) to (\S+)\)", str(caught.value)).groups())
+    for good in (low, high):
+        assert 3 < overlap.encircled_diameter(made(good).probe) < 62, "what is named does work"
+    for bad in (0.9 * low, 1.1 * high):
+        if bad:
+            with pytest.raises(StudyError, match="pupil"):
+                made(bad)
+
+
+def test_a_central_stop_that_leaves_no_light_is_refused(tmp_path):
+    with pytest.raises(StudyError, match=r"recipe.yaml: no light .*; lower probe.central_stop"):
+        load_recipe(tmp_path / "recipe.yaml", RECIPE.replace("0.4,", "0.999,").replace("edge_px: 0.7", "edge_px: 1e-6"))
+
+
 def test_a_recipe_repeats_with_its_seed_and_names_a_bad_key(tmp_path):
     path = tmp_path / "recipe.yaml"
-    text = (
-        "size: 64\nrows: 300\ncolumns: 120\nphase_std: 0.5\namplitude_std: 0.1\n"
-        "probe: {outer_zone_width_nm: 29.26, central_stop: 0.4, defocus_um: 60.5, edge_px: 0.7}\n"
-    )
-    path.write_text(text)
-    settings = dataclasses.replace(SETTINGS, base=str(path))
-    first, again = (base.load(settings, noise.stream(4, "object")).obj for _ in range(2))
-    other = base.load(settings, noise.stream(5, "object")).obj
+    first, again = (load_recipe(path).obj for _ in range(2))
+    other = base.load(dataclasses.replace(SETTINGS, base=str(path)), noise.stream(5, "object")).obj
     assert (first == again).all() and (first != other).any()
-    path.write_text(text.replace("size: 64", "size: 63"))
     with pytest.raises(StudyError, match=r"63 is not one of 64, 128; did you mean"):
-        base.load(settings, noise.stream(4, "object"))
-    path.write_text(text + "colums: 3\n")
+        load_recipe(path, RECIPE.replace("size: 64", "size: 63"))
     with pytest.raises(StudyError, match="'columns'"):
-        base.load(settings, noise.stream(4, "object"))
+        load_recipe(path, RECIPE + "colums: 3\n")
