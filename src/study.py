@@ -10,7 +10,7 @@ from ptychodose.compare import answer
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.integrity import verify_command
-from ptychodose.score.words import ssim_text
+from ptychodose.score.words import remark, ssim_text
 from ptychodose.study import machine, params
 from ptychodose.study.stage import ROOT
 
@@ -44,7 +44,8 @@ def run_benchmark(options: argparse.Namespace) -> int:
             seconds = f"{row['seconds']:6.1f} s" + (
                 f" + {row['train_seconds']:.0f} s training" * (row["train_seconds"] > 0)
             )
-            print(f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {ssim_text(row['phase_ssim'])}  {seconds}")
+            lost = "" if arm == "flat" else remark(row["nrmse"], rows["flat"]["nrmse"])
+            print(f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {ssim_text(row['phase_ssim'])}  {seconds}{lost}")
     print(f"written: {options.json}")
     return 0
 

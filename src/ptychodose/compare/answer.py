@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ptychodose.bounds.lines import at_dose
-from ptychodose.score.words import ssim_text
+from ptychodose.score.words import remark, ssim_text
 
 
 def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
@@ -17,11 +17,10 @@ def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
     lines.append(f"{'arm':14} {'NRMSE':>7} {'phase SSIM':>11} {'FRC 0.5 (of Nyquist)':>21}{more}")
     for arm, row in headline.items():
         if isinstance(row, dict):
-            lost = arm != "flat" and row["nrmse"] >= headline["flat"]["nrmse"]
-            remark = "  NOT better than the flat object" if lost else ""
+            lost = "" if arm == "flat" else remark(row["nrmse"], headline["flat"]["nrmse"])
             ssim = ssim_text(row["phase_ssim"])
             unjudged = _without_truth(details["arms"][arm]) if measured else ""
-            lines.append(f"{arm:14} {row['nrmse']:7.3f} {ssim:>11} {row['frc50']:21.2f}{unjudged}{remark}")
+            lines.append(f"{arm:14} {row['nrmse']:7.3f} {ssim:>11} {row['frc50']:21.2f}{unjudged}{lost}")
     return "\n".join(lines + _limits(headline, details.get("limit") or {}, dose))
 
 
