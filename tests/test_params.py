@@ -1,10 +1,12 @@
 """params.yaml: every spelling of a number is one value, every mistake is one line that names the remedy."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import parse_yaml
 
 from ptychodose.errors import StudyError
 from ptychodose.study import params
@@ -87,6 +89,48 @@ def test_files_that_are_not_parameters(tmp_path, text):
         params.load(path)
     with pytest.raises(StudyError, match="not found"):
         params.load(tmp_path / "absent.yaml")
+
+
+def as_typed(tmp_path, text):
+    """The committed file with a dose as typed, read by the study and by DVC."""
+    path = tmp_path / "params.yaml"
+    path.write_text(COMMITTED.read_text().replace("dose: 10000 ", f"dose: {text} "))
+    return params.load(path).dose, parse_yaml(path.read_text(), path)["dose"]
+
+
+@pytest.mark.parametrize("text", ["5000", "1e4", "1E+4", "1.e4", ".5", "+.5e+3", "0x1F", "0.5", "12e03", "0b11"])
+def test_numbers_are_those_that_dvc_records(tmp_path, text):
+    ours, recorded = as_typed(tmp_path, text)
+    assert ours == recorded == pytest.approx(float(recorded))
+
+
+TWO_WAYS = {
+    **{"05000": "5000", "-010": "-10", "1_000": "1000"},
+    **dict.fromkeys(("0o17", "1:30", "1:30.5", "1_0.5", "010.5"), "decimal"),
+    **{"yes": "true", "y": "true", "No": "false", "off": "false"},
+}
+
+
+@pytest.mark.parametrize("text", TWO_WAYS)
+def test_what_versions_of_yaml_read_differently_is_refused_with_its_line_and_how_to_write_it(tmp_path, text):
+    with pytest.raises(
+        StudyError, match=rf"params.yaml: .*line 2: dose: '{re.escape(text)}' is read in two ways; write"
+    ):
+        as_typed(tmp_path, text)
+    with pytest.raises(StudyError, match=rf"write .*{TWO_WAYS[text]}"):
+        as_typed(tmp_path, text)
+    with pytest.raises(StudyError, match="two ways"):
+        as_typed(tmp_path, f"{text} # a reason")
+    if TWO_WAYS[text] not in ("true", "false"):
+        return
+    with pytest.raises(StudyError, match="finite number"):
+        as_typed(tmp_path, f"'{text}'")  # in quotes it is a text for all
+
+
+def test_a_lock_that_dvc_writes_may_hold_words(tmp_path):
+    path = tmp_path / "dvc.lock"
+    path.write_text("a: no\nb: {c: 010}\n")
+    assert params.load_yaml(path) == parse_yaml(path.read_text(), path) == {"a": "no", "b": {"c": 10}}
 
 
 def test_whole_numbers_keep_every_digit_and_may_be_written_as_floats(edited):

@@ -8,15 +8,11 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-import yaml
-
 from ptychodose.errors import StudyError
-from ptychodose.formats.untrusted import DAMAGE, one_line, quoted, read_text, repeated
+from ptychodose.formats.plain_yaml import load_yaml as load_yaml
+from ptychodose.formats.untrusted import one_line, quoted
 from ptychodose.study.settings import Params
 
-MAX_YAML = 2**18  # bytes of a YAML file: seconds to parse; dvc.lock has 50 kB
-LONGEST_NUMBER = 100  # characters; PyYAML takes quadratic time over long ones
-DEEPEST = 20
 KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text of one line"}
 
 
@@ -84,49 +80,6 @@ def _typed(kind: type, value: Any) -> Any:
     if not good:
         raise ValueError
     return value
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML only: no aliases (a few lines of them expand to gigabytes), no key twice, nothing deep or endless."""
-
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not accepted; write the value out")
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise yaml.YAMLError("nested too deeply")
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def construct_scalar(self, node: Any) -> Any:
-        if len(node.value) > LONGEST_NUMBER and node.tag != "tag:yaml.org,2002:str":
-            raise yaml.YAMLError(f"a number of {len(node.value)} characters")
-        return super().construct_scalar(node)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        made = super().construct_mapping(node, deep)
-        if len(made) != len(node.value):
-            twice = repeated(self.construct_object(key, deep=True) for key, _ in node.value)
-            raise yaml.YAMLError(f"key {quoted(twice)} stands there twice; remove one")
-        return made
-
-
-def load_yaml(path: Path | str) -> dict[str, Any]:
-    """Read a YAML mapping. Raises StudyError in one line when absent, unreadable, of more than 256 KiB, with a key
-    twice or an alias, or not a mapping."""
-    try:
-        loaded = yaml.load(read_text(Path(path), MAX_YAML), _Loader)
-    except FileNotFoundError:
-        raise StudyError(f"{path}: not found; restore it with `git restore {path}` or correct the path") from None
-    except (*DAMAGE, yaml.YAMLError) as error:
-        reason = one_line(" ".join(str(error).split()), 120)
-        raise StudyError(f"{path}: not readable as YAML ({reason})") from None
-    if not isinstance(loaded, dict):
-        raise StudyError(f"{path}: expected `key: value` lines, found {type(loaded).__name__}")
-    return loaded
 
 
 def load(path: Path | str = "params.yaml") -> Params:
