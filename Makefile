@@ -10,11 +10,14 @@ REFUSE_OLD = import sys; sys.version_info < (3, 11) and sys.exit("error: $(PYTHO
 START := git init && git add -A && git commit -m start
 # Tests that run the whole study by DVC; the others take as long beside them.
 STUDIES := $(addprefix tests/test_,kills.py interruptions.py verify.py end_to_end.py)
+# Not in requirements.lock, on which the stages depend; what is in there stays as it is.
+# aiobotocore: else pip tries its versions for minutes.
+SERVERS := 'dvc[ssh,s3,webdav]' 'moto[server]' wsgidav cheroot 'aiobotocore>=3.10'
 OUTSIDE := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup environment repository lock repro sweep hybrid bench verify test test-fast soak lint
+.PHONY: help setup environment repository lock repro sweep hybrid bench verify test test-fast test-remotes soak lint
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +74,11 @@ test: setup  ## run all tests that CI runs (fast and slow), two halves side by s
 
 test-fast: setup  ## run the fast tests (under 3 minutes)
 	OMP_NUM_THREADS=1 python -m pytest -m "not soak and not slow"
+
+test-remotes: setup  ## push, pull, verify over ssh, S3 and WebDAV on this machine: adds plug-ins and servers to .venv
+	@if grep -o '^[^ ]*==[^ ]*' requirements.lock | .venv/bin/python -m pip install -q -c /dev/stdin $(SERVERS); \
+		then python -m pytest tests/test_remotes.py tests/test_remote_kinds.py; \
+		else echo "note: the plug-ins cannot be installed here, so remotes beyond folders were not tested" >&2; fi
 
 soak: setup  ## run the long tests of a release (hours): 20 kills a stage, fuzzing, determinism -> metrics/soak.json
 	OMP_NUM_THREADS=1 python -m pytest -m soak

@@ -26,5 +26,5 @@ found = poisson_map.solve(scan, study.reconstruct_map, noise.stream(1, "solver")
 region = scored_region([positions])
 score = scoring.headline(scoring.score(found.obj, known.obj, region, scan.pixel_m))
 print(f"{len(scan)} patterns, {scan.signal:.0f} photons each: NRMSE {score['nrmse']:.3f}, prior {found.weight:.2g}")
-made, said = {"map": (found.obj, None)}, ("truth", "tour")  # None: no error bars
-save_figure(figures.comparison(known.obj, made, region, scan.pixel_m, {"map": score}, said), Path("tour.png"))
+shown = known.obj, {"map": (found.obj, None)}, region, scan.pixel_m, {"map": score}, ("truth", "tour")
+save_figure(lambda: figures.comparison(*shown), Path("tour.png"))

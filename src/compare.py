@@ -12,9 +12,11 @@ import torch
 
 from ptychodose.bounds.lines import frc_at_dose
 from ptychodose.compare import figures
+from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.h5 import read_arrays
 from ptychodose.formats.png import save_figure
+from ptychodose.formats.untrusted import one_line
 from ptychodose.networks import predict
 from ptychodose.physics import portable
 from ptychodose.scans import cxi, views
@@ -151,21 +153,26 @@ def _draw(study: Params, scan: Scan, judge: Judge, region: Region, found: dict[s
     shown = {name: (row["obj"], row.get("error")) for name, row in found.items() if name not in figures.HIDDEN}
     scores = {name: scoring.headline(rows[name]) for name in shown}
     titles = judge.label, f"{judge.title}, {study.dose:g} photons per pattern"
-    drawn = figures.comparison(judge.obj, shown, region, scan.pixel_m, scores, titles)
-    save_figure(drawn, METRICS / "compare.png")
+    save_figure(
+        lambda: figures.comparison(judge.obj, shown, region, scan.pixel_m, scores, titles), METRICS / "compare.png"
+    )
     frc = {name: rows[name]["aligned"]["frc"] for name in shown}
     taught = [name for name in study.arms() if name in rows and name != "own"]  # `own` has a loss of another kind
     limit = _json(LIMIT / "limit.json")["views"].get("dense")
     line = None if limit is None else frc_at_dose(limit["frc"], study.dose)
     bound = None if line is None else (limit["frc"]["frequency"], line.tolist())
     histories = {name: _history(name) for name in taught}
-    save_figure(figures.curves(frc, histories, bound), METRICS / "curves.png")
+    save_figure(lambda: figures.curves(frc, histories, bound), METRICS / "curves.png")
 
 
 def _history(arm: str) -> list[dict[str, float]]:
     """The rows of an arm's history.csv."""
-    with open(Path("data/bundles") / arm / "history.csv", newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    path = Path("data/bundles") / arm / "history.csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise StudyError(f"{path}: damaged ({one_line(error)}); run `dvc checkout -f {path.parent}`") from None
 
 
 if __name__ == "__main__":

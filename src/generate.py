@@ -28,12 +28,7 @@ def main() -> None:
     """params.yaml and base or scan -> data/scan/{train,test}.cxi and truth.h5."""
     study = params.load()
     (_measured if study.generate.source == "measured" else _simulated)(study)
-    write_stage_manifest(
-        "generate",
-        inputs=base.files(study.generate),
-        outputs=[*SPLITS, TRUTH],
-        parameters={"dose": study.dose, "seed": study.seed, "seeds": study.seeds, "generate": study.generate},
-    )
+    write_stage_manifest("generate", inputs=base.files(study.generate), outputs=[*SPLITS, TRUTH])
 
 
 def _simulated(study: Params) -> None:

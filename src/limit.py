@@ -47,13 +47,7 @@ def main() -> None:
 def _write(study: Params, paths: list[Path], document: dict) -> None:
     with atomic_folder(OUT) as folder:
         write_json(folder / "limit.json", document)
-    shared = {"seed": study.seed, "seeds": study.seeds, "generate": study.generate, "overlap": study.overlap}
-    write_stage_manifest(
-        "limit",
-        inputs=[*base.files(study.generate), *paths],
-        outputs=[OUT],
-        parameters={**shared, "limit": study.limit},
-    )
+    write_stage_manifest("limit", inputs=[*base.files(study.generate), *paths], outputs=[OUT])
 
 
 if __name__ == "__main__":

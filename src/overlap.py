@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.png import save_figure
 from ptychodose.physics import lattice, noise
@@ -27,6 +28,8 @@ def main() -> None:
     drawn: dict[str, dict[str, views.View]] = {}
     with cxi.dataset(SPLITS["train"]) as train, cxi.dataset(SPLITS["test"]) as test:
         scans = {"train": train, "test": test}
+        if simulated:
+            _check_numbers(study, train)
         for number, (name, ratio) in enumerate(study.views().items()):
             path = OUT / f"{name}.h5"
             if ratio is None:
@@ -37,22 +40,35 @@ def main() -> None:
             step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}") if simulated else None
             drawn[name], details[name] = _build(study, name, step, scans, noise.stream(study.seed, "views", number))
             views.write(path, name, drawn[name])
-        save_figure(figures.views(scans, drawn), OUT / "views.png")
+        save_figure(lambda: figures.views(scans, drawn), OUT / "views.png")
     write_json(OUT / "overlap.json", _headline(details))
     write_json(OUT / "details.json", details)
     outputs = [OUT / f"{name}.h5" for name in study.views()]
     outputs += [OUT / "overlap.json", OUT / "details.json", OUT / "views.png"]
-    write_stage_manifest(
-        "overlap",
-        inputs=list(SPLITS.values()),
-        outputs=outputs,
-        parameters={
-            "seed": study.seed,
-            "overlap": study.overlap,
-            "generate": study.generate,
-            "group_sizes": {view: sorted(sizes) for view, sizes in study.group_sizes().items()},
-        },
-    )
+    write_stage_manifest("overlap", inputs=list(SPLITS.values()), outputs=outputs)
+
+
+def _check_numbers(study: Params, train: Scan) -> None:
+    """StudyError, with one command for all views, unless each can have its training patterns in groups."""
+    asked = {"train_patterns": study.overlap.train_patterns, "neighbours": study.overlap.neighbours}
+    usable = dict(asked)
+    for number, (name, ratio) in enumerate(study.views().items()):
+        if ratio is not None:
+            step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}")
+            rule, rng = _rule(study, name, "train"), noise.stream(study.seed, "views", number)
+            found = views.fitting(train, step, asked["train_patterns"], rule, rng)
+            usable = {key: min(usable[key], value) for key, value in zip(asked, found, strict=True)}
+    if usable != asked:
+        words = " ".join(f"-S overlap.{key}={value}" for key, value in usable.items() if value != asked[key])
+        raise StudyError(
+            f"overlap: train_patterns = {asked['train_patterns']} and neighbours = {asked['neighbours']} do not fit "
+            f"the {len(train)} patterns of the finest scan; nearest usable value together: `dvc exp run {words}`"
+        )
+
+
+def _rule(study: Params, name: str, split: str) -> views.Rule:
+    sizes = study.group_sizes(["own"] if split == "train" else ARMS)[name] | {4}  # 4 measure M1 and M3 of every view
+    return views.Rule(frozenset(sizes), study.overlap.neighbours)
 
 
 def _build(
@@ -61,9 +77,7 @@ def _build(
     """Both splits of one view, and their measures; `step` is None for a measured scan, which has no lattice."""
     built, found = {}, {}
     for split, scan in scans.items():
-        wanted, arms = (study.overlap.train_patterns, ["own"]) if split == "train" else (None, ARMS)
-        sizes = study.group_sizes(arms)[name] | {4}  # groups of 4 measure M1 and M3 of every view
-        rule = views.Rule(frozenset(sizes), study.overlap.neighbours)
+        wanted, rule = study.overlap.train_patterns if split == "train" else None, _rule(study, name, split)
         where = f"overlap.{name}, {split} split"
         if step is None:
             index = measured.patterns_of(scan, name, study.views()[name] or 0.0)

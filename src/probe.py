@@ -27,9 +27,7 @@ def main() -> None:
     portable.deterministic(True)
     arrays, attributes = (_measured if study.generate.source == "measured" else _simulated)(study)
     write_arrays(OUT, arrays, attributes)
-    settings = {"generate": study.generate, "solve": study.solve, "reconstruct_map": study.reconstruct_map}
-    settings |= {"seed": study.seed, "seeds": study.seeds, "overlap": study.overlap}
-    write_stage_manifest("probe", inputs=base.files(study.generate), outputs=[OUT], parameters=settings)
+    write_stage_manifest("probe", inputs=base.files(study.generate), outputs=[OUT])
 
 
 def _simulated(study: Params) -> tuple[dict[str, np.ndarray], dict[str, object]]:

@@ -46,8 +46,6 @@ def main() -> None:
             for name, row in rows.items():
                 write_arrays(folder / f"{name}.h5", row.arrays(), {"pixel_m": scan.pixel_m, **row.given()})
     write_json(JOBS, jobs)
-    parameters = {"seed": study.seed, "seeds": study.seeds, "arms": study.arms(), "hybrid": study.train_hybrid.bundle,
-                  "reconstruct_map": study.reconstruct_map}  # fmt: skip
     inputs = [
         TEST,
         *paths,
@@ -56,7 +54,7 @@ def main() -> None:
         *(BUNDLES / name for name in study.arms()),
         Path(study.train_hybrid.bundle).parent,
     ]
-    write_stage_manifest("reconstruct", inputs, [OUT, JOBS], parameters, environment())
+    write_stage_manifest("reconstruct", inputs, [OUT, JOBS], environment())
 
 
 def _solution(path: Path) -> Reconstruction:

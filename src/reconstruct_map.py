@@ -41,13 +41,7 @@ def main() -> None:
         for name, solution in solved.items():
             write_arrays(folder / f"{name}.h5", {"obj": solution.obj}, {"weight": solution.weight})
         write_json(folder / "record.json", {"solved": record, "half_data": halves})
-    write_stage_manifest(
-        "reconstruct_map",
-        inputs=[TEST, *paths, SOLVED],
-        outputs=[OUT],
-        parameters={"seed": study.seed, "seeds": study.seeds, "reconstruct_map": study.reconstruct_map},
-        environment=environment(),
-    )
+    write_stage_manifest("reconstruct_map", inputs=[TEST, *paths, SOLVED], outputs=[OUT], environment=environment())
     for name, solution in solved.items():
         print(f"{name}: weight {solution.weight:.3g} of {len(solution.tried)} tried, {solution.iterations} iterations")
 

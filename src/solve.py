@@ -29,13 +29,7 @@ def main() -> None:
     check_inputs("overlap", paths)
     with atomic_folder(SOLVED) as folder:
         write_json(folder / "found.json", {} if study.solve == NOTHING else _solve(study, paths, folder))
-    write_stage_manifest(
-        "solve",
-        inputs=[TEST, *paths],
-        outputs=[SOLVED],
-        parameters={"seeds": study.seeds, "solve": study.solve, "reconstruct_map": study.reconstruct_map},
-        environment=environment(),
-    )
+    write_stage_manifest("solve", inputs=[TEST, *paths], outputs=[SOLVED], environment=environment())
 
 
 def _solve(study: Params, paths: list[Path], folder: Path) -> dict[str, dict]:

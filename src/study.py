@@ -1,7 +1,6 @@
 """Everything that is not a stage: python src/study.py {verify|answer|import|diagnose|reconstruct|export|…} --help."""
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -9,26 +8,20 @@ from pathlib import Path
 from ptychodose.compare import answer
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
-from ptychodose.integrity import verify_command
-from ptychodose.score.words import remark, ssim_text
+from ptychodose.formats.untrusted import DAMAGE, MAX_JSON, one_line, parse_json, read_text
+from ptychodose.integrity import attest, verify_command
+from ptychodose.score.words import ssim_text
 from ptychodose.study import machine, params
+from ptychodose.study.failing import ends
 from ptychodose.study.stage import ROOT
 
 
 def show_answer(_: argparse.Namespace) -> int:
     """Print the study's answer from metrics/compare.json."""
-    path = Path("metrics/compare.json")
-    if not path.is_file():
-        raise StudyError(f"{path}: not found; run `make repro`")
-    print(answer.table(json.loads(path.read_text(encoding="utf-8")), _details()))
+    print(answer.read(Path("metrics/compare.json"), Path("metrics/details.json")))
     print("pictures: metrics/compare.png, metrics/curves.png; everything else: metrics/details.json")
     print("next: dvc exp run -S dose=1000 (with .venv active), then compare: see Variants in README.md")
     return 0
-
-
-def _details() -> dict:
-    path = Path("metrics/details.json")
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def run_benchmark(options: argparse.Namespace) -> int:
@@ -41,11 +34,14 @@ def run_benchmark(options: argparse.Namespace) -> int:
     for dose, rows in result.items():
         print(f"\n{options.family}, {dose} photons per pattern")
         for arm, row in rows.items():
+            lost = arm != "flat" and row["nrmse"] >= rows["flat"]["nrmse"]
             seconds = f"{row['seconds']:6.1f} s" + (
                 f" + {row['train_seconds']:.0f} s training" * (row["train_seconds"] > 0)
             )
-            lost = "" if arm == "flat" else remark(row["nrmse"], rows["flat"]["nrmse"])
-            print(f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {ssim_text(row['phase_ssim'])}  {seconds}{lost}")
+            print(
+                f"  {arm:10} NRMSE {row['nrmse']:.4f}  phase SSIM {ssim_text(row['phase_ssim'])}  {seconds}"
+                f"{'  NOT better than the flat object' if lost else ''}"
+            )
     print(f"written: {options.json}")
     return 0
 
@@ -55,9 +51,7 @@ def run_ladder(options: argparse.Namespace) -> int:
     from ptychodose.compare import ladder  # as above
 
     _as_stages()
-    study, rows = params.load(), []
-    if options.resume and options.json.is_file():
-        rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
+    study, rows = params.load(), _kept(options, "set", "dose", "seed")
     for rung in ladder.rungs():
         if rung not in {(row["set"], row["dose"], row["seed"]) for row in rows}:
             rows += ladder.climb(study, *rung)
@@ -73,9 +67,7 @@ def run_nuisance(options: argparse.Namespace) -> int:
     from ptychodose.compare import nuisances  # as above
 
     _as_stages()
-    study, rows = params.load(), []
-    if options.resume and options.json.is_file():
-        rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
+    study, rows = params.load(), _kept(options, "fault")
     for fault in nuisances.FAULTS:
         if fault not in {row["fault"] for row in rows}:
             rows += nuisances.rows(study, fault)
@@ -84,6 +76,18 @@ def run_nuisance(options: argparse.Namespace) -> int:
     print(nuisances.table(rows))
     print(f"written: {options.json}")
     return 0
+
+
+def _kept(options: argparse.Namespace, *keys: str) -> list[dict]:
+    """The rows of the file that `--resume` goes on with, each of which has `keys`; none without it."""
+    if not options.resume or not options.json.is_file():
+        return []
+    try:
+        rows = parse_json(read_text(options.json, MAX_JSON))["rows"]
+        [[row[key] for key in keys] for row in rows]
+    except DAMAGE as error:
+        raise StudyError(f"{options.json}: not rows of this verb ({one_line(error)}); leave out --resume") from None
+    return list(rows)
 
 
 def _as_stages() -> None:
@@ -98,10 +102,18 @@ def _as_stages() -> None:
 
 def write_crate(options: argparse.Namespace) -> int:
     """Describe the study as an RO-Crate."""
-    from ptychodose.integrity import crate  # its library takes half a second to load, which no other verb should pay
+    from ptychodose.archive import crate  # its library takes half a second to load, which no other verb should pay
 
     number = crate.write(options.out, options.with_data)
     print(f"written: {options.out}, {number} files {'copied' if options.with_data else 'named by path and SHA256'}")
+    return 0
+
+
+def write_attestation(_: argparse.Namespace) -> int:
+    """Say what this machine has, for others to read."""
+    path, ran, stages = attest.write()
+    print(f"written: {path}, {ran} of {stages} stages ran here")
+    print(f"next: sign it if you like (docs/trust.md), then `git add {path.parent}` and commit")
     return 0
 
 
@@ -143,6 +155,8 @@ def main() -> int:
         from ptychodose.export import command  # as above: matplotlib
 
         command.add_options(verbs, _path)
+    said = verbs.add_parser("attest", help="verify, then say in attestations/ which seal this machine has")
+    said.set_defaults(run=write_attestation)
     made = verbs.add_parser("crate", help="describe files, stages, parameters and software as an RO-Crate")
     made.add_argument("--out", type=_path, default=ROOT / "crate", metavar="DIR", help="folder to write (crate/)")
     made.add_argument("--with-data", action="store_true", help="copy the files into it")
@@ -152,12 +166,12 @@ def main() -> int:
     try:
         return int(options.run(options))
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print(f"error: {one_line(error, 2000)}", file=sys.stderr)  # a file's name may hold anything
+        return error.status
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written", file=sys.stderr)
         return 130
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(ends(main))

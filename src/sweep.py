@@ -1,7 +1,6 @@
 """The sweep over doses, overlaps and seeds: python src/sweep.py {run|draw|table|readme}."""
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -11,8 +10,10 @@ from typing import Any
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import write_json
 from ptychodose.formats.png import save_figure
+from ptychodose.formats.untrusted import MAX_JSON, parse_json, read_text
 from ptychodose.score.region import Region
 from ptychodose.study import machine, params, progress
+from ptychodose.study.failing import ends
 from ptychodose.study.stage import ROOT, alone
 from ptychodose.sweeps import charts, design, gallery, markdown, results_csv
 from ptychodose.sweeps.dvc_queue import DvcQueue, untracked
@@ -68,7 +69,7 @@ def _json(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_text(path, MAX_JSON))
     except ValueError as error:
         raise StudyError(f"{path}: not JSON ({error}); `git restore {path}`") from None
 
@@ -88,7 +89,7 @@ def draw(_: argparse.Namespace) -> int:
     }
     for name, make in wanted.items():
         try:
-            save_figure(make(), FOLDER / name)
+            save_figure(make, FOLDER / name)
             print(FOLDER / name, "drawn")
         except StudyError as error:
             print(FOLDER / name, f"skipped: {error}")
@@ -167,4 +168,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(ends(main))

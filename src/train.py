@@ -59,7 +59,6 @@ def main(arm_name: str, dry_run: bool, seconds: float) -> None:
         f"train_{arm_name}",
         inputs=[] if arm.view is None else inputs,
         outputs=[out],
-        parameters={"seed": study.seed_of("network"), "train": study.train, "arm": arm, "overlap": study.overlap},
         environment=environment(),
     )
     if kept is not None:
@@ -199,4 +198,5 @@ if __name__ == "__main__":
         f"train_{options.arm}",
         lambda: main(options.arm, options.dry_run, options.checkpoint),
         lambda: isa.pins(params.load().train),
+        parsed=True,
     )

@@ -4,12 +4,13 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
-from sandbox import clone, environment
+from sandbox import Study, clone, environment
 
 # X. Wang, D. Feng, X. Lai, H. Yu, "Collisions for Hash Functions MD4, MD5, HAVAL-128 and RIPEMD", IACR ePrint 2004/199.
 COLLISION = tuple(
@@ -21,6 +22,7 @@ COLLISION = tuple(
 )
 VIEW, TRUTH, BUNDLE = "data/views/dense.h5", "data/scan/truth.h5", "data/bundles/dense/wts.h5.zip"
 FOLDER, METRIC, COUNTS = "data/bundles/dense", "metrics/compare.json", "data/scan/train.cxi"
+CODE, HYBRID = "src/ptychodose/scans/scan.py", "data/hybrid/wts.h5.zip"
 
 
 def overwrite(path, data):
@@ -222,6 +224,99 @@ def killed(made, _):
     made.dvc("commit", "-q", "-f")
 
 
+def replaced(made, name, old, new):
+    text = (made.folder / name).read_text()
+    assert old in text
+    (made.folder / name).write_text(text.replace(old, new, 1))
+
+
+def settled(made, *stages):
+    """DVC and git take what is there for results of what is there."""
+    made.dvc("commit", "-q", "-f", *stages)
+    made.commit("as if it had been so")
+
+
+def parameter_edited(made, _):
+    replaced(made, "params.yaml", "dose: 10000", "dose: 1000")
+
+
+def parameter_edited_in_both(made, _):
+    """What a paper would be said to rest on, in both records that DVC and git look at."""
+    parameter_edited(made, _)
+    lock = made.folder / "dvc.lock"
+    lock.write_text(lock.read_text().replace("dose: 10000", "dose: 1000"))
+    made.commit("as if it had been so")
+
+
+def code_edited(made, _):
+    with open(made.folder / CODE, "a") as file:
+        file.write("# other code\n")
+    settled(made)
+
+
+def command_edited(made, _):
+    replaced(made, "dvc.yaml", "src/limit.py\n", "src/limit.py && touch data/limit/limit.json\n")
+    settled(made, "limit")
+
+
+def pins_edited(made, _):
+    replaced(made, "dvc.yaml", "OPENBLAS_CORETYPE=Haswell", "OPENBLAS_CORETYPE=Zen")
+    settled(made)
+
+
+def hybrid_replaced(made, _):
+    (made.folder / HYBRID).write_bytes(flipped(made.folder / HYBRID))
+    settled(made)
+
+
+def libraries_edited(made, _):
+    replaced(made, "requirements.lock", "numpy==", "numpy==1")
+    settled(made)
+
+
+def stage_added(made, _):
+    replaced(made, "dvc.yaml", "\nplots:\n- loss", "\n  more:\n    cmd: 'true'\n\nplots:\n- loss")
+
+
+def link_added(made, _):
+    (made.folder / FOLDER / "x").symlink_to("nowhere")
+
+
+def folder_linked(made, folder):
+    (folder / "elsewhere").mkdir()
+    (made.folder / "data/x").symlink_to(folder / "elsewhere")
+
+
+def folder_added(made, _):
+    (made.folder / FOLDER / "x").mkdir()
+
+
+def forced_into_git(made, _):
+    unlisted(made, _)
+    made.run("git", "add", "-f", f"{FOLDER}/x")
+    made.run("git", "commit", "-qm", "forced")
+
+
+def linked_to_workspace(made, _):
+    path = cached(made, VIEW)
+    path.unlink()
+    path.symlink_to(made.folder / VIEW)
+
+
+def by_folder(made, _):
+    (made.folder / TRUTH).unlink()
+    (made.folder / TRUTH).mkdir()
+
+
+def cache_elsewhere_flipped(made, folder):
+    """The machine's configuration names another cache; beside it the old one stays, and is intact."""
+    shutil.copytree(made.folder / ".dvc/cache", folder / "cache")
+    (folder / "system").mkdir()
+    (folder / "system/config").write_text(f"[cache]\n    dir = {folder}/cache\n")
+    flip(store_path(folder / "cache", md5_of(made, VIEW)))
+    return Study(made.folder, made.home, DVC_SYSTEM_CONFIG_DIR=str(folder / "system"))
+
+
 # damage -> how it is made, the file verify names, the kind
 DAMAGES = {
     "output edited, modification time restored": (edited, VIEW, "mismatch"),
@@ -243,4 +338,19 @@ DAMAGES = {
     "manifest entry removed": (entry_removed, "data/scan/test.cxi", "unlisted"),
     "dvc.lock and manifest.json disagree": (lock_edited, VIEW, "mismatch"),
     "half-written output after a kill, then `dvc commit -f`": (killed, COUNTS, "mismatch"),
+    "parameter edited": (parameter_edited, "params.yaml", "stale"),
+    "parameter edited in params.yaml and dvc.lock, committed": (parameter_edited_in_both, "params.yaml", "stale"),
+    "code edited, then `dvc commit -f`": (code_edited, CODE, "stale"),
+    "command of a stage edited, then `dvc commit -f`": (command_edited, "dvc.yaml", "stale"),
+    "pinned instruction set edited, then `dvc commit -f`": (pins_edited, "dvc.yaml", "stale"),
+    "the hybrid's bundle replaced, then `dvc commit -f`": (hybrid_replaced, HYBRID, "stale"),
+    "lock of libraries edited, then `dvc commit -f`": (libraries_edited, "requirements.lock", "stale"),
+    "a stage added and not run": (stage_added, "dvc.lock", "stale"),
+    "link to nothing added to an output folder": (link_added, f"{FOLDER}/x", "unlisted"),
+    "link to a folder added beside outputs": (folder_linked, "data/x", "unlisted"),
+    "empty folder added to an output folder": (folder_added, f"{FOLDER}/x", "unlisted"),
+    "file added to an output folder with `git add -f`": (forced_into_git, f"{FOLDER}/x", "unlisted"),
+    "cache object: replaced by a link to the workspace": (linked_to_workspace, VIEW, "mismatch"),
+    "output replaced by a folder": (by_folder, TRUTH, "mismatch"),
+    "another cache by the machine's configuration: one bit flipped": (cache_elsewhere_flipped, VIEW, "mismatch"),
 }

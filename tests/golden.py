@@ -29,17 +29,22 @@ ABSENT = "absent"
 
 
 def tiny(folder: Path) -> dict:
-    """Content digests by stage and path, and all numbers, of the finished study in `folder`."""
+    """Content digests by stage and path, and all numbers, of the finished study in `folder`. Stages' own manifests are
+    left out: they say which code ran, down to its comments."""
     manifest = _read(folder / "manifest.json")
     stages = manifest["stages"].items()
     return condensed({
         "environments": manifest["environments"],
-        "digests": {stage: {row["path"]: row["content_sha256"] for row in rows} for stage, rows in stages},
+        "digests": {stage: {row["path"]: row["content_sha256"] for row in _results(rows)} for stage, rows in stages},
         "compare": _read(folder / "metrics/compare.json"),
         "details": _read(folder / "metrics/details.json"),
         "views": _read(folder / "data/views/details.json"),
         "limit": _read(folder / "data/limit/limit.json"),
     })  # fmt: skip
+
+
+def _results(rows: list[dict]) -> list[dict]:
+    return [row for row in rows if not row["path"].startswith("data/manifests/")]
 
 
 def scene() -> dict:

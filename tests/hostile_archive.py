@@ -164,7 +164,7 @@ BASE: dict[str, tuple[Change, str]] = {
     "more numbers than bytes": (npy(b"(70, 66)", b"(71, 66)"), "claims"),
     "a header that is a program": (npy(b"'<c8'", b"open('evil', 'w')"), "header"),
     "a header of brackets": (npy(b"(70, 66)", b"(" * 5000), "header"),
-    "records": (npy(b"'<c8'", b"[('a', '<c8')]"), "neither"),
+    "records": (npy(b"'<c8'", b"[('a', '<c8')]"), "array of records"),
     "the other byte order": (array("objectGuess", lambda a: a.astype(">c8")), "valid"),
     "amplitudes that overflow": (array("probeGuess", lambda a: a.astype("c16") * 1e200), "amplitudes"),
     "amplitudes that vanish": (array("objectGuess", lambda a: a.astype("c16") * 1e-200), "amplitudes"),

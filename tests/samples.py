@@ -127,9 +127,13 @@ def _read_bundle(path: Path) -> object:
 def _manifest(folder: Path) -> Path:
     with contextlib.chdir(folder):
         (Path("data")).mkdir(exist_ok=True)
+        Path("dvc.yaml").write_text("stages: {demo: {cmd: ls, deps: [src/a.py], params: [dose]}}")
+        Path("params.yaml").write_text("dose: 5.0")
+        Path("src").mkdir(exist_ok=True)
+        Path("src/a.py").write_text("1")
         for name in ("in.txt", "out.txt"):
             Path("data", name).write_text(name)
-        made = manifest.write_stage_manifest("demo", [Path("data/in.txt")], [Path("data/out.txt")], {"dose": 5.0})
+        made = manifest.write_stage_manifest("demo", [Path("data/in.txt")], [Path("data/out.txt")])
     return folder / made
 
 

@@ -34,16 +34,17 @@ def environment(home: Path) -> dict[str, str]:
 
 
 class Study:
-    """A working copy in `folder`; `run` executes a command line there and returns the finished process."""
+    """A working copy in `folder`; `run` executes a command line there, with the variables `more`, and returns the
+    finished process."""
 
-    def __init__(self, folder: Path, home: Path) -> None:
-        self.folder, self.home = folder, home
+    def __init__(self, folder: Path, home: Path, **more: str) -> None:
+        self.folder, self.home, self.more = folder, home, more
 
     def run(self, *command: str, ok: bool = True, **changes: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env={**environment(self.home), **changes},
+            env={**environment(self.home), **self.more, **changes},
             capture_output=True,
             text=True,
             check=False,

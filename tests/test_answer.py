@@ -1,8 +1,11 @@
 """The answer for the terminal: every arm, who is no better than the flat object, the bounds at the dose."""
 
+import json
+
 import pytest
 
 from ptychodose.compare import answer
+from ptychodose.errors import StudyError
 
 
 def row(nrmse, ssim=0.5, frc50=0.25):
@@ -74,3 +77,50 @@ def test_without_limits_the_table_stands_alone(limit):
 def test_without_both_arms_there_is_no_ratio():
     alone = {name: value for name, value in HEADLINE.items() if name != "baseline"}
     assert not any(line.startswith("dense :") for line in lines(headline=alone))
+
+
+def written(folder, headline, details):
+    """Both files as texts, which is what the terminal is told of them."""
+    for name, text in (("compare.json", headline), ("details.json", details)):
+        if text is not None:
+            (folder / name).write_text(text if isinstance(text, str) else json.dumps(text))
+    return answer.read(folder / "compare.json", folder / "details.json")
+
+
+def test_the_files_of_a_comparison_are_its_table(tmp_path):
+    assert written(tmp_path, HEADLINE, {"limit": LIMIT}) == answer.table(HEADLINE, {"limit": LIMIT})
+    (tmp_path / "details.json").unlink()
+    assert written(tmp_path, HEADLINE, None) == answer.table(HEADLINE, {})
+
+
+MERGING = "<<<<<<< HEAD\n" + json.dumps(HEADLINE) + "\n=======\n{}\n>>>>>>> theirs\n"
+
+
+@pytest.mark.parametrize(
+    ("headline", "details", "words"),
+    [
+        (None, None, "not found; run `make repro`"),
+        ("", None, "compare.json: not what"),
+        ("[]", None, "not what"),
+        ("3", None, "not what"),
+        ("{", None, "not what"),
+        ("[" * 10**5, None, "nested too deeply"),
+        (MERGING, None, "marks of a merge"),
+        (HEADLINE, MERGING, "details.json: not what `compare` writes \\(marks of a merge"),
+        (HEADLINE, "[]", "not what"),
+        (HEADLINE, {"limit": {"views": [1]}}, "not what"),
+        (HEADLINE, {"limit": {"views": {"dense": {"bayes": 1, "crb": None}}}}, "not what"),
+        ({**HEADLINE, "flat": 0.6}, None, "not what"),
+        ({**HEADLINE, "dose_requested": "much"}, None, "not what"),
+        ({**HEADLINE, "dense": {"nrmse": 0.3}}, None, "no entry 'phase_ssim'"),
+        ({**HEADLINE, "dense": row(None)}, None, "not what"),
+        ({**HEADLINE, "dense": row(10**400)}, None, "not what"),
+        ({**HEADLINE, "judged_by": "x"}, None, "no entry 'arms'"),
+        ({**HEADLINE, "\x1b[2J": row(0.4)}, None, "cannot be printed"),
+        (json.dumps({**HEADLINE, "dense": row(float("nan"))}), None, "no finite number"),
+    ],
+)
+def test_damaged_files_are_one_line(tmp_path, headline, details, words):
+    with pytest.raises(StudyError, match=words) as caught:
+        written(tmp_path, headline, details)
+    assert str(caught.value).isprintable()

@@ -71,7 +71,8 @@ def test_an_interrupted_training_goes_on_bit_for_bit(bright, kind, life, capsys)
     with pytest.raises(Stop):
         train(source(), mortal, thinning=0.5)
     resumed = train(source(), Checkpoint("train_x", "0" * 64, 1e9), thinning=0.5)
-    assert f"resumed after {life} updates" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert f"resumed after {life} updates" in out and "train_x: 100%" in err, "in a log, by its stage's name"
     assert equal(whole, resumed)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ptychodose.bounds import limits
-from ptychodose.compare import nuisances, workload
+from ptychodose.compare import nuisances
 from ptychodose.exchange import counts, found, orientation, pixels, reading
 from ptychodose.experiment import flaws, joint, modes, solve, start, state, unknowns, windows
 from ptychodose.iterative import descent, poisson_map, posterior, priors, problem
@@ -17,7 +17,7 @@ from ptychodose.networks import features, fitting, losses, stitch, training, unr
 from ptychodose.physics import forward, noise
 from ptychodose.reconstruct import bundles
 from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
-from ptychodose.scans import acquisition, tensors
+from ptychodose.scans import tensors
 from ptychodose.score import align, coverage, frc, metrics
 from scenes import scene
 
@@ -54,8 +54,6 @@ TUNED = {
     diagnosis: {"CLEAR": 3.0},
     bundles: {"ALIKE": 0.7},
     live: {"SHORT": 15},
-    workload: {"LEVELS": (0.05, 2.0), "ALIKE": 1.25},
-    acquisition: {"OPAQUE": 0.01},
     nuisances: {"DOSE": 1e4, "HOT": 20.0, "STOP": 3, "DEAD": 0.01, "TREMBLES": 7},
     joint: {"SLACK": 1e-3, "SOFT": 0.01},
     solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": (10, 15), "SETTLED": 40, "ROUNDS": 10, "DRIFT": 0.3,

@@ -12,9 +12,7 @@ from determinism import DATA, EXPERIMENTS, NARROW, ONE, TWO
 
 FROM_OUTSIDE = [  # what a user's environment can say without leaving the class of CPUs
     "2 threads in the environment",
-    "7 threads in the environment",
     "instruction set in the environment",
-    "the same under older names",
     "C library without AVX-512",
 ]
 CLOSE = 1e-3  # of the largest weight, after the few updates of the tiny profile

@@ -99,7 +99,7 @@ def test_a_change_of_dose_keeps_the_networks_of_procedural_objects(copied):
         assert f"Running stage '{stage}'" not in done
 
 
-@pytest.mark.parametrize("size", [16, 0])
+@pytest.mark.parametrize("size", [0, pytest.param(16, marks=pytest.mark.soak)])
 def test_group_size_is_one_parameter(copied, size):
     copied.edit(
         "params.yaml",

@@ -5,9 +5,12 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ptychodose.errors import StudyError
 from ptychodose.formats import atomic
+from ptychodose.formats.h5 import write_arrays
 
 
 def leftovers(folder):
@@ -72,6 +75,13 @@ def test_json_is_sorted_and_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         atomic.write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text())["b"] == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j * np.nan])
+def test_no_file_of_arrays_is_written_that_no_reader_takes(tmp_path, value):
+    with pytest.raises(StudyError, match=r"a\.h5: obj came out as NaN or infinity"):
+        write_arrays(tmp_path / "a.h5", {"obj": np.array([1, value])})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sha256_of_a_known_text(tmp_path):

@@ -25,7 +25,6 @@ FULL = {  # stage: what may be written to one file; each fails at another writer
     "train_dense": 4_000,
     "reconstruct_map": 100_000,
     "limit": 1_000,
-    "compare": 310_000,
 }
 
 

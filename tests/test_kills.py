@@ -17,12 +17,6 @@ def test_a_killed_stage_is_made_again(finished, tmp_path, stage):
     assert tally.alive_when_killed >= 1, "no kill met a living stage"
 
 
-@pytest.mark.slow
-def test_a_killed_dvc_takes_its_stage_along(finished, tmp_path):
-    study = fresh(tmp_path / "study", finished.home)
-    assert kills.kill_dvc_often(finished, study, SLOW).alive_when_killed >= 1, "no kill met a living DVC"
-
-
 @pytest.mark.soak
 def test_many_kills_of_every_stage(finished, tmp_path):
     rows = {}

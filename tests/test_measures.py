@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from ptychodose.errors import StudyError
 from ptychodose.physics import noise, overlap
 from ptychodose.physics.probes import Geometry
 from ptychodose.scans import views
@@ -49,6 +50,12 @@ def test_measures_of_a_known_raster():
     assert overlap.between_images(positions[:1], 6, diameter) is None
     assert overlap.between_groups(positions, pair, diameter) == pytest.approx(f(step))
     assert overlap.between_groups(positions, np.array([[0], [80]]), diameter) is None
+
+
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_a_probe_without_light_has_no_diameter(value):
+    with pytest.raises(StudyError, match="no light in its 64 px"):
+        overlap.encircled_diameter(np.full((1, 64, 64), value, np.complex64))
 
 
 def test_encircled_diameter_of_a_uniform_disc_and_the_default_probe():

@@ -85,10 +85,21 @@ def test_every_damage_is_one_line_or_harmless(path, save):
 def test_other_files_are_refused(path, tmp_path):
     refused(path, "the test: .*not found")
     path.mkdir()
-    refused(path, "damaged or no NPZ .*directory")
+    refused(path, "damaged or no NPZ .*not a regular file")
     path.rmdir()
     with open(path, "wb") as file:
         np.save(file, ARRAYS["a"])
     refused(path, "not a zip file")
     path.write_text("text")
     refused(path, "not a zip file")
+
+
+def test_an_array_of_records_is_no_damage_and_the_way_out_is_said(tmp_path):
+    """HDF5 and MATLAB write complex numbers so."""
+    made = np.zeros((4, 4), [("re", "f4"), ("im", "f4")])
+    np.savez(tmp_path / "a.npz", probeGuess=made)
+    with pytest.raises(
+        StudyError, match=r"probeGuess is an array of records with fields re, im; save .*1j \* a"
+    ) as told:
+        npz.read(tmp_path / "a.npz", ("probeGuess",), 2**20, "test")
+    assert "damaged" not in str(told.value)

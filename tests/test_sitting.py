@@ -219,7 +219,7 @@ def test_no_dvc_and_no_repository_end_in_one_line(shell, monkeypatch):
         dvc_queue.DvcQueue().start(1)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_runs_with_the_real_queue_then_nothing_to_do(tmp_path):
     made = fresh(tmp_path / "study", tmp_path / "home")
     made.edit("params.yaml", {"overlap": {"sparse": None}, "train_sparse": {"view": None}, "train_cnn": {"view": None}})

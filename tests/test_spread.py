@@ -206,5 +206,12 @@ def test_coverage_by_hand():
     assert found["nrmse_foretold"] == pytest.approx(0.1 * np.sqrt(2))
 
 
+def test_bars_of_no_length_hold_no_error_and_warn_of_nothing():
+    truth = np.ones((1, 2), complex)
+    aligned = Alignment(truth + np.array([[0.1, 0.1j]]), (slice(0, 1), slice(0, 2)), (0, 0), (0, 0), 1)
+    found = coverage(aligned, truth, np.zeros((1, 2), complex))
+    assert found == {"within_68": 0.5, "within_95": 0.5, "nrmse_foretold": 0.0}, "there are none across and along"
+
+
 def test_streams_of_the_spread_are_its_own():
     assert noise.stream(1, "network", "spread").random() != noise.stream(1, "network").random()

@@ -1,5 +1,6 @@
 """The stage runner: one line and exit status 1 for bad input, one writer at a time, no orphan."""
 
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from ptychodose.study import stage
 
 SRC = Path(__file__).parents[1] / "src"
 SCRIPT = """
@@ -57,13 +60,15 @@ def test_a_good_run_logs_its_duration_outside_the_outs(tmp_path):
         ('raise OSError(errno.ENOSPC, "No space left on device", "data/x.h5")', "data/x.h5: No space left"),
         ("raise MemoryError", "out of memory"),
         ("raise KeyboardInterrupt", "interrupted"),
+        ("raise BrokenPipeError(errno.EPIPE, 'Broken pipe')", "whoever read what it prints has gone"),
+        ("raise OSError(errno.EMFILE, 'Too many open files')", "ulimit -n"),
     ],
 )
 def test_failures_are_one_line_and_how_to_get_the_result_back(tmp_path, body, words):
     code, out, err = finish(launch(tmp_path, body))
     lines = err.splitlines()
     assert code == 1 and out == "" and "Traceback" not in err
-    assert len(lines) == 2 and lines[0].startswith("error: ") and words in lines[0] and "dvc checkout" in lines[1]
+    assert len(lines) == 2 and lines[0].startswith("error: ") and words in lines[0] and "then `dvc repro`" in lines[1]
 
 
 def test_a_full_disk_leaves_nothing(tmp_path):
@@ -77,6 +82,27 @@ def test_a_full_disk_leaves_nothing(tmp_path):
     code, _, err = finish(launch(tmp_path, body))
     assert code == 1 and "File too large" in err and "Traceback" not in err
     assert not list(tmp_path.glob("*out.bin*"))
+
+
+def test_a_lock_is_no_link_and_what_it_leads_to_stays_as_it_is(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "logs" / "demo.lock").symlink_to(tmp_path / "mine.txt")
+    code, _, err = finish(launch(tmp_path, "pass"))
+    assert code == 1 and "logs/demo.lock: a link" in err and "Traceback" not in err
+    (tmp_path / "logs" / "demo.lock").unlink()
+    (tmp_path / "logs" / "demo.json").symlink_to(tmp_path / "mine.txt")
+    assert finish(launch(tmp_path, "pass"))[0] == 0
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_of(tmp_path, monkeypatch, capsys, number):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
+    with stage.alone("demo"):
+        said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith("note: logs/demo.lock: this file system has no locks")
 
 
 def test_a_second_writer_is_refused(tmp_path):

@@ -1,8 +1,10 @@
 """The stage scripts: names, seeds and shares that no library test sees."""
 
 import ast
+import runpy
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +15,9 @@ import compare
 import generate
 import overlap
 import reconstruct_map
+import study
 from closure import ROOT
+from ptychodose.errors import StudyError
 from ptychodose.physics import noise
 from ptychodose.scans import acquisition
 from ptychodose.scans.trial import Trial
@@ -36,6 +40,23 @@ def calls(script, name):
 def test_a_stage_runs_and_records_under_its_own_name(script):
     assert calls(script, "run") == [script]
     assert calls(script, "write_stage_manifest") == ([] if script == "compare" else [script])
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in (ROOT / "src").glob("*.py")))
+def test_help_and_stray_words_start_nothing(script, monkeypatch, capsys):
+    monkeypatch.setattr("os.chdir", lambda path: pytest.fail("started"))
+    path = str(ROOT / f"src/{script}.py")
+    documented = ast.get_docstring(ast.parse(Path(path).read_text(encoding="utf-8"))) or pytest.fail("no docstring")
+    for words, status in ((["--help"], 0), (["-h"], 0), (["stray"], 2), (["--dose", "3"], 2)):
+        monkeypatch.setattr("sys.argv", [path, *words])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(path, run_name="__main__")
+        said, error = capsys.readouterr()
+        assert ended.value.code == status and "error: " not in said and (error == "") == (status == 0)
+        if status == 0:
+            assert " ".join(documented.split()[:4]) in " ".join(said.split())
+        elif script not in ("study", "sweep", "train"):
+            assert error.count("\n") == 1 and words[0] in error and script in error
 
 
 def test_compare_joins_every_stage_and_no_pattern_of_a_view_judges(monkeypatch):
@@ -86,6 +107,27 @@ def test_a_row_of_a_measured_scan_is_judged_under_what_was_found_of_its_own_case
     rows = {name: ({"obj": trial.scan.flat()}, {"view": v, "share": s}) for name, (v, s) in given.items()}
     assert set(compare._deviances(measured, trial, rows, None)) == set(given)
     assert asked == ["dense", "dense", "sparse", "thinned"]
+
+
+@pytest.mark.parametrize("text", ["a\n" + "9" * 200_000, "a\nx\n", "a\n1,2\n"])
+def test_a_damaged_history_is_one_line(monkeypatch, tmp_path, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/bundles/dense").mkdir(parents=True)
+    (tmp_path / "data/bundles/dense/history.csv").write_text(text)
+    with pytest.raises(StudyError, match=r"dense/history\.csv: damaged") as caught:
+        compare._history("dense")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": [{}]}', '{"rows": [{"fault": 1}, 2]}', '{"rows": 3}'])
+def test_rows_to_go_on_with_are_of_this_verb(tmp_path, text):
+    path = tmp_path / "rows.json"
+    path.write_text('{"rows": [{"fault": "probe"}]}')
+    assert study._kept(SimpleNamespace(resume=True, json=path), "fault") == [{"fault": "probe"}]
+    assert study._kept(SimpleNamespace(resume=False, json=path), "fault") == []
+    path.write_text(text)
+    with pytest.raises(StudyError, match="leave out --resume"):
+        study._kept(SimpleNamespace(resume=True, json=path), "fault")
 
 
 # reconstruct_map

@@ -229,9 +229,9 @@ DRAWINGS = {
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_figures_repeat_and_label_their_axes(rows, name, tmp_path):
     for path in ("a.png", "b.png"):
-        figure = DRAWINGS[name](rows, scene.LIMIT)
-        save_figure(figure, tmp_path / path)
+        save_figure(lambda: DRAWINGS[name](rows, scene.LIMIT), tmp_path / path)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    figure = DRAWINGS[name](rows, scene.LIMIT)
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert all(axes.get_xlabel() for axes in panels) and panels[0].get_ylabel()
     assert any(unit in panels[0].get_xlabel() for unit in ("photons", "seconds"))
@@ -241,7 +241,7 @@ def test_figures_repeat_and_label_their_axes(rows, name, tmp_path):
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_figures_are_drawn_without_limits_and_with_few_arms(study, name, tmp_path):
     few = scene.rows([*design.star(study)[:2], *design.heat(study)[:2]], ("flat", "oracle", "dense"))
-    save_figure(DRAWINGS[name](few, None), tmp_path / "few.png")
+    save_figure(lambda: DRAWINGS[name](few, None), tmp_path / "few.png")
     with pytest.raises(StudyError, match="make sweep"):
         DRAWINGS[name]([], None)
 

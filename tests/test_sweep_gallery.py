@@ -73,4 +73,4 @@ def test_every_dose_is_a_column_and_a_missing_arm_leaves_a_gap(truth, tmp_path):
     panels = [image.get_array() for axes in figure.axes[:6] for image in axes.get_images()]
     assert {panel.shape for panel in panels} == {(40, 50)}
     assert all(np.abs(panel - panels[0]).max() < 1e-6 for panel in panels), "phases of truth, whatever its factor"
-    save_figure(figure, tmp_path / "gallery.png")
+    save_figure(lambda: figure, tmp_path / "gallery.png")

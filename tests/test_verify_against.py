@@ -110,6 +110,19 @@ def test_causes_are_listed_once(home, capsys):
     assert report["against"]["because"][0].startswith("environment: torch")
 
 
+def test_a_build_label_that_only_older_records_have_is_the_same_version(home):
+    mini.write(NOTES, '{"software": {"torch": "2.2+cpu"}, "bytes": 5}')
+    mini.record({"torch": "2.2+cpu", "threads": 1})
+    mini.commit("labelled")
+    mini.write(NOTES, '{"software": {"torch": "2.2"}, "bytes": 5}')
+    mini.record({"torch": "2.2", "threads": 1})
+    found = reproduced.against("HEAD")
+    assert found.because == [f"environment: torch 2.2+cpu -> 2.2{revision.LABEL} (one)"]
+    assert found.holds == "content within tolerance" and run("--against", "HEAD") == 0
+    mini.record({"torch": "2.3", "threads": 1})
+    assert reproduced.against("HEAD").because == ["environment: torch 2.2+cpu -> 2.3 (one)"]
+
+
 def test_a_cause_that_nobody_recorded_is_said_to_be_one(home):
     mini.write_array(np.linspace(0, 1.0001, 50))
     mini.record()
@@ -154,7 +167,7 @@ def test_revisions_that_cannot_be_compared_are_one_line(home, capsys):
         Path("manifest.json").write_text(manifest)
         with pytest.raises(StudyError, match="that this version can read"):
             reproduced.against("HEAD")
-    lock.objects_folder().rename("gone")
+    lock.repository().objects.rename("gone")
     assert verdicts("HEAD~4") != {}, "manifests alone say what is identical"
 
 
@@ -184,7 +197,7 @@ def h5(**datasets):
     with h5py.File(buffer, "w") as file:
         for name, data in datasets.items():
             file[name] = data
-            file[name].attrs["unit"] = "m"
+            file[name].attrs["unit"] = np.bytes_("m")
     return buffer.getvalue()
 
 

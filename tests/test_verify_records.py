@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from dvc.config import Config
 
 import mini
 from damage import COLLISION
@@ -148,27 +147,8 @@ def test_a_lost_listing_is_made_of_the_recorded_file_alone(halves):
     assert record.read().folders[0].names is None and NOTES in record.read().rows
 
 
-def test_configuration_local_before_repository_before_user(tmp_path):
-    files = [Path(".dvc/config.local"), Path(".dvc/config"), tmp_path / "user/dvc/config"]
-    for file in files:
-        mini.write(file, f"[cache]\n    dir = {tmp_path / file.name}-{file.parent.name}\n")
-    for file in files:
-        assert lock.cache_folder() == tmp_path / f"{file.name}-{file.parent.name}"
-        assert str(lock.cache_folder()) == Config(dvc_dir=str(tmp_path / ".dvc"))["cache"]["dir"], "as DVC has it"
-        file.unlink()
-    assert lock.cache_folder() == Path(".dvc/cache")
-
-
-def test_a_name_of_the_users_own_folder_comes_first(tmp_path, monkeypatch):
-    mini.write("user/dvc/config", f"[cache]\ndir = {tmp_path}/a\n")
-    mini.write("mine/config", f"[cache]\ndir = {tmp_path}/b\n")
-    assert lock.cache_folder() == tmp_path / "a"
-    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "mine"))
-    assert lock.cache_folder() == tmp_path / "b"
-
-
 def test_a_study_that_does_not_verify_gets_no_crate():
-    from ptychodose.integrity import crate
+    from ptychodose.archive import crate
 
     Path(ARRAY).unlink()
     with pytest.raises(StudyError, match=rf"^{ARRAY}: listed in manifest.json, not in the workspace; .*verify"):

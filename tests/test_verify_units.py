@@ -10,7 +10,7 @@ import pytest
 import mini
 from damage import flip
 from mini import ARRAY, METRIC, NOTES, TABLE
-from ptychodose.errors import StudyError
+from ptychodose.errors import CouldNotCheck, StudyError
 from ptychodose.formats.atomic import sha256_file
 from ptychodose.integrity import lock, places, record, repair, verify, verify_command
 
@@ -48,7 +48,7 @@ def test_an_intact_study_is_intact():
 
 def test_both_digests_come_from_one_reading_and_say_why_there_are_none(monkeypatch):
     assert places.digests(Path(ARRAY)).sha256 == sha256_file(Path(ARRAY))
-    assert places.digests(Path("none")) is None and places.digests(Path("data")) is None
+    assert places.digests(Path("none")) is None and places.digests(Path("data")).problem == "is no regular file"
     assert places.digests(Path(ARRAY) / "x") is None
 
     def fail(*_, **__):
@@ -132,32 +132,36 @@ def test_strays_without_git_are_looked_for_in_output_folders_only(monkeypatch):
 
 
 def test_the_cache_may_be_elsewhere_and_hold_strangers(tmp_path, monkeypatch):
-    lock.objects_folder().joinpath("00").mkdir()
-    lock.objects_folder().joinpath("00/.half.7.tmp").write_text("half")
-    assert [f.kind for f in verify.whole_cache()[0]] == [verify.UNLISTED]
+    lock.repository().objects.joinpath("00").mkdir()
+    lock.repository().objects.joinpath("00/.half.7.tmp").write_text("half")
+    assert [f.kind for f in verify.whole_cache()[0]] == [record.UNLISTED]
     Path(".dvc/cache").rename(tmp_path / "far%20away")
     for file, value in ((".dvc/config", "../far%20away"), (".dvc/config.local", f'"{tmp_path}/far%20away"')):
         Path(file).write_text(
             f"[core]\n    analytics = false\n['remote \"x\"']\n    url = y\n[cache]\n    dir = {value}\n"
         )
-        assert bad() == set() and lock.cache_folder() == tmp_path / "far%20away"
-        Path(file).unlink()
-    mini.write("user/dvc/config", f"[cache]\ndir = {tmp_path}/far%20away\n")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    assert lock.cache_folder() == tmp_path / "far%20away"
-    Path(".dvc/config").write_text("dir")
-    with pytest.raises(StudyError, match="not readable as DVC's configuration"):
-        lock.cache_folder()
+        assert mini.cache() == tmp_path / "far%20away" and bad() == set()
+        Path(file).write_text("")
+    for level in ("GLOBAL", "SYSTEM"):  # of the user and of the machine
+        mini.write(f"{level}/config", f"[cache]\n# comment\n      dir = {tmp_path}/far%20away  # uneven\n")
+        monkeypatch.setenv(f"DVC_{level}_CONFIG_DIR", str(tmp_path / level))
+        assert mini.cache() == tmp_path / "far%20away"
+        monkeypatch.delenv(f"DVC_{level}_CONFIG_DIR")
+    for text in ("dir", "[cache]\ndir = a\0b", "[cache]\ndir = ~nouser/x\n[cache]\n"):
+        Path(".dvc/config").write_text(text)
+        with pytest.raises(CouldNotCheck, match="DVC cannot open this repository") as caught:
+            mini.cache()
+        assert str(caught.value).isprintable()
 
 
 def test_repair_goes_on_after_a_copy_that_cannot_be_written(monkeypatch):
     flip(Path(ARRAY))
     flip(Path(TABLE))
 
-    def full(source, target, wanted, read_only, put=places.put):
+    def full(source, target, *how, put=places.put):
         if target == Path(ARRAY):
             raise StudyError("data/a.h5: No space left on device")
-        put(source, target, wanted, read_only)
+        put(source, target, *how)
 
     monkeypatch.setattr(places, "put", full)
     made = {entry.path: entry.source for entry in repair.repair()}
@@ -169,7 +173,7 @@ def test_a_copy_that_turns_bad_meanwhile_is_not_put_in_place():
     before = Path(ARRAY).read_bytes()
     mini.write("bad", b"bad")
     with pytest.raises(StudyError, match="not replaced"):
-        places.put(Path("bad"), Path(ARRAY), wanted, read_only=False)
+        places.put(Path("bad"), Path(ARRAY), wanted, Path(), read_only=False)
     assert Path(ARRAY).read_bytes() == before and [p.name for p in Path("data").glob(".*")] == []
 
 

@@ -1,5 +1,6 @@
 """Views: selection, description and storage."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -62,10 +63,24 @@ def test_training_views_of_any_overlap_have_equal_patterns(scan):
     assert len(build(scan, 3, 800).index) == len(build(scan, 8, 800).index) == 800
 
 
-@pytest.mark.parametrize(("wanted", "nearest"), [(100_000, 7176), (807, 806)])
-def test_impossible_numbers_of_patterns_name_the_nearest(scan, wanted, nearest):
-    with pytest.raises(StudyError, match=f"nearest usable value: {nearest}"):
-        build(scan, 3, wanted)
+@pytest.mark.parametrize("step", [3, 8])
+@pytest.mark.parametrize("wanted", [100_000, 807, 800, 400, 30])
+@pytest.mark.parametrize("neighbours", [7, 100])
+def test_numbers_that_fit_are_the_largest_and_a_view_can_have_them(scan, step, wanted, neighbours):
+    rule = views.Rule(frozenset({4}), neighbours)
+    number, nearest = views.fitting(scan, step, wanted, rule, noise.stream(1, "views"))
+    assert number <= max(wanted, nearest) and nearest <= neighbours
+
+    def made(number, nearest):
+        return views.select(scan, step, number, views.Rule(rule.sizes, nearest), noise.stream(1, "views"), "x")
+
+    assert len(made(number, nearest).index) == number
+    for larger in range(number + 1, min(number + 4, wanted)):
+        with contextlib.suppress(StudyError):
+            assert len(made(larger, nearest).index) < larger
+    if nearest < neighbours:
+        with pytest.raises(StudyError, match="nearest asked for"):
+            made(number, nearest + 1)
 
 
 def test_round_trip_and_skips(scan, tmp_path):

@@ -7,7 +7,7 @@ __version__ = "0.2.0"  # pyproject.toml reads it; CITATION.cff says the same
 
 _missing = [
     name
-    for name in ("h5py", "numpy", "scipy", "skimage", "torch", "tqdm", "ruamel.yaml")
+    for name in ("h5py", "numpy", "scipy", "skimage", "torch", "tqdm", "yaml")
     if not importlib.util.find_spec(name)
 ]
 if _missing:

@@ -1,10 +1,33 @@
 """The study's answer as a table for the terminal."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ptychodose.bounds.lines import at_dose
-from ptychodose.score.words import remark, ssim_text
+from ptychodose.errors import StudyError
+from ptychodose.formats.untrusted import DAMAGE, MAX_JSON, one_line, parse_json, read_text
+from ptychodose.score.words import ssim_text
+
+
+def read(headline: Path, details: Path) -> str:
+    """`table` of metrics/compare.json and, where there is one, metrics/details.json. Raises StudyError when the first
+    is absent or one of them says anything but a comparison."""
+    path = headline
+    try:
+        first = parse_json(read_text(path, MAX_JSON))
+        path = details
+        second = parse_json(read_text(path, MAX_JSON)) if path.exists() else {}
+        path = headline
+        said = table(first, second)
+        if not said.replace("\n", "").isprintable():
+            raise ValueError("a name that cannot be printed")
+    except FileNotFoundError:
+        raise StudyError(f"{path}: not found; run `make repro`") from None
+    except DAMAGE as error:
+        reason = f"no entry {one_line(error)}" if isinstance(error, KeyError) else one_line(error)
+        raise StudyError(f"{path}: not what `compare` writes ({reason}); `dvc repro compare` writes it anew") from None
+    return said
 
 
 def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
@@ -17,10 +40,11 @@ def table(headline: Mapping[str, Any], details: Mapping[str, Any]) -> str:
     lines.append(f"{'arm':14} {'NRMSE':>7} {'phase SSIM':>11} {'FRC 0.5 (of Nyquist)':>21}{more}")
     for arm, row in headline.items():
         if isinstance(row, dict):
-            lost = "" if arm == "flat" else remark(row["nrmse"], headline["flat"]["nrmse"])
+            lost = arm != "flat" and row["nrmse"] >= headline["flat"]["nrmse"]
+            remark = "  NOT better than the flat object" if lost else ""
             ssim = ssim_text(row["phase_ssim"])
             unjudged = _without_truth(details["arms"][arm]) if measured else ""
-            lines.append(f"{arm:14} {row['nrmse']:7.3f} {ssim:>11} {row['frc50']:21.2f}{unjudged}{lost}")
+            lines.append(f"{arm:14} {row['nrmse']:7.3f} {ssim:>11} {row['frc50']:21.2f}{unjudged}{remark}")
     return "\n".join(lines + _limits(headline, details.get("limit") or {}, dose))
 
 

@@ -4,6 +4,7 @@ Networks are trained once per family, on procedural objects under the family's p
 MAP and hybrid need no training. The test file's `objectGuess` is used for scoring alone.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,26 +15,105 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from ptychodose.compare import workload
+from ptychodose.errors import StudyError
+from ptychodose.exchange.counts import of_intensities
+from ptychodose.formats import npz
 from ptychodose.networks import predict, training
 from ptychodose.networks.procedural_scans import ProceduralScans
 from ptychodose.physics import noise
 from ptychodose.reconstruct import reconstructors
 from ptychodose.scans.groups import covering, neighbour_groups
-from ptychodose.scans.scan import Scan
+from ptychodose.scans.scan import Scan, of_arrays
 from ptychodose.score import scoring
 from ptychodose.score.region import Region, scored_region
 from ptychodose.study.settings import Params, Train
 
+KEYS = ("counts", "diffraction", "xcoords", "ycoords", "probeGuess", "objectGuess")
+DETECTOR = ("background", "mask")  # optional: counts per pixel and pattern, a number or (N, N); (N, N), True = good
+MAX_BYTES = 2**33  # of one array
+OVERFLOW = 1e30  # photons of a probe, whose squares single precision cannot hold
+SPREAD = 0.2  # of a dose, by which the halves of an object differ from it: 5 % on the common workload
 NETWORKS = {"baseline": 1, "dense": 4, "wide": 16}  # C by arm
+
+
+def read(path: Path) -> tuple[Scan, NDArray[np.complex64]]:
+    """The scan and the true object (H, W) of one file of the workload: `counts`, or `diffraction` = sqrt(counts),
+    with background and mask where the file has them; other keys are ignored. The probe may have modes.
+
+    Raises StudyError naming file and key for anything missing, of wrong shape or not finite, for a probe that is dark,
+    and for what is no count of photons (see `exchange.counts`).
+    """
+    arrays = _numbers(path)
+    measured = "counts" if "counts" in arrays else "diffraction"
+    counts, probe, obj = arrays[measured], arrays["probeGuess"], arrays["objectGuess"]
+    fits = probe.ndim in (2, 3) and probe.shape[-2:] == counts.shape[1:] and probe.shape[-1] == probe.shape[-2]
+    if counts.ndim != 3 or not fits or obj.ndim != 2:
+        raise StudyError(
+            f"{path}: counts {counts.shape}, probeGuess {probe.shape} and objectGuess {obj.shape} disagree"
+        )
+    if not len(counts) or any(arrays[key].shape != counts.shape[:1] for key in ("xcoords", "ycoords")):
+        raise StudyError(f"{path}: xcoords, ycoords are not a number for each of {len(counts)} patterns")
+    positions = np.stack([arrays["ycoords"], arrays["xcoords"]], -1).astype(np.float64)
+    corners = np.rint(positions) - probe.shape[-1] // 2
+    if (corners < 0).any() or (corners + probe.shape[-1] > obj.shape).any():
+        raise StudyError(f"{path}: xcoords, ycoords are not the centres of {len(counts)} patches inside {obj.shape} px")
+    if (np.asarray(counts, np.float64) < 0).any():
+        raise StudyError(f"{path}: negative {measured}; save detected photons")
+    values = counts.astype(np.float64) ** 2 if measured == "diffraction" else counts
+    photons = of_intensities(values, None, f"{path}: {measured}", "save the detected photons")
+    light = np.abs(probe.astype(np.complex64)).astype(np.float64) ** 2
+    if not photons.any() or not 0 < light.sum() < OVERFLOW:
+        raise StudyError(
+            f"{path}: {'probeGuess' if photons.any() else measured} is dark or overflows; save it in photons"
+        )
+    scan = of_arrays(photons.astype(np.int64), probe.astype(np.complex64), positions, obj.shape)
+    return replace(scan, **_detector(path, scan.size)), obj.astype(np.complex64)
+
+
+def _numbers(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a file: all there, plain finite numbers."""
+    arrays = npz.read(path, KEYS, MAX_BYTES, "benchmark")
+    if not {"counts", "diffraction"} & set(arrays):
+        raise StudyError(f"{path}: neither 'counts' nor 'diffraction' is there; add one")
+    for key in KEYS[2:]:
+        if key not in arrays:
+            raise StudyError(f"{path}: key {key!r} is missing; add it")
+    for key, values in arrays.items():
+        kinds = "uifc" if key.endswith("Guess") else "uif"
+        if values.dtype.kind not in kinds or not np.isfinite(values).all():
+            raise StudyError(f"{path}: {key} is {values.dtype} or not finite; save plain finite numbers")
+    return arrays
+
+
+def _detector(path: Path, size: int) -> dict[str, Any]:
+    """Background (N, N) and mask (N, N) of a file, as far as it has them."""
+    made: dict[str, Any] = {}
+    for key, found in npz.read(path, DETECTOR, MAX_BYTES, "benchmark").items():
+        values: Any = found
+        kinds, shapes = ("uif", ((), (size, size))) if key == "background" else ("b", ((size, size),))
+        if values.dtype.kind not in kinds or values.shape not in shapes or not (values >= 0).all() or not values.size:
+            raise StudyError(f"{path}: {key} is {values.dtype} {values.shape}; save counts or True = good, (N, N)")
+        made[key] = np.broadcast_to(values, (size, size)).astype(np.float64 if key == "background" else bool)
+    return made
+
+
+def doses(folder: Path, family: str) -> list[str]:
+    """The doses of a family, as spelt in the file names, in increasing order. StudyError when there is none."""
+    pattern = re.compile(rf"{re.escape(family)}_d(\d+(?:\.\d+)?(?:[eE]\+?\d+)?)_train\.npz")
+    names = sorted(p.name for p in folder.glob("*.npz")) if folder.is_dir() else []
+    found = [match.group(1) for name in names if (match := pattern.fullmatch(name))]
+    found = [dose for dose in found if (folder / f"{family}_d{dose}_test.npz").is_file()]
+    if not found:
+        raise StudyError(
+            f"{folder}: no pair {family}_d<dose>_train.npz, {family}_d<dose>_test.npz; check DIR and family"
+        )
+    return sorted(found, key=float)
 
 
 def run(folder: Path, family: str, params: Params) -> dict[str, dict[str, dict[str, Any]]]:
     """{dose: {arm: {nrmse, phase_ssim, …, seconds}}}; seconds are CPU seconds, training (once for all doses) apart."""
-    found = workload.doses(folder, family)
-    first, _ = workload.at_dose(folder, family, found[0], "train")
-    for dose in found:
-        workload.at_dose(folder, family, dose, "test")  # refused before minutes of training
+    found = doses(folder, family)
+    first, _ = read(folder / f"{family}_d{found[0]}_train.npz")
     settings = replace(
         params.train,
         dose_low=min(params.train.dose_low, 0.5 * float(found[0])),
@@ -42,9 +122,21 @@ def run(folder: Path, family: str, params: Params) -> dict[str, dict[str, dict[s
     trained = {name: _train(first, size, settings, params) for name, size in NETWORKS.items()}
     result = {}
     for dose in found:
+        for split in ("train", "test"):
+            _check_dose(folder / f"{family}_d{dose}_{split}.npz", float(dose))
+    for dose in found:
         print(f"benchmark: {family}, {dose} photons per pattern", flush=True)
-        result[dose] = _rows(*workload.at_dose(folder, family, dose, "test"), trained, params)
+        result[dose] = _rows(*read(folder / f"{family}_d{dose}_test.npz"), trained, params)
     return result
+
+
+def _check_dose(path: Path, dose: float) -> None:
+    """StudyError when a file's counts are not of the dose in its name, by more than halves of an object differ."""
+    signal = read(path)[0].signal
+    if not abs(signal / dose - 1) <= SPREAD:
+        raise StudyError(
+            f"{path}: its name says {dose:g} photons per pattern, and it has {signal:g}; rename it, or save photons"
+        )
 
 
 def _train(scan: Scan, size: int, settings: Train, params: Params) -> tuple[nn.Module, float]:

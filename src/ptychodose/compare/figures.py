@@ -108,7 +108,8 @@ def curves(
     if bound is not None:
         left.plot(*bound, color="black", lw=1.2, ls="--", label="limit without prior knowledge (Cramér–Rao)")
     left.set(xlabel="spatial frequency (of Nyquist)", ylabel="Fourier ring correlation", ylim=(-0.1, 1.05), xlim=(0, 1))
-    left.legend(fontsize=8)
+    if arms or bound is not None:
+        left.legend(fontsize=8)
     for name, rows in histories.items():
         visits = [row["pattern_visits"] for row in rows]
         right.plot(visits, [row["heldout_loss"] for row in rows], "o-", ms=3, color=colours[name], label=name)

@@ -12,7 +12,7 @@ from ptychodose.errors import StudyError
 from ptychodose.exchange import found, orientation, pixels, reading
 from ptychodose.exchange.found import Found, Told
 from ptychodose.formats.untrusted import in_shell
-from ptychodose.physics.probes import Geometry
+from ptychodose.physics.probes import Geometry, zone_plate_probe
 from ptychodose.scans import base, cxi
 from ptychodose.scans.scan import Scan
 from ptychodose.study import params
@@ -137,7 +137,7 @@ def _of_size(taken: Found, options: argparse.Namespace) -> Found:
 def _with_probe(taken: Found, geometry: Geometry, plate: Path | None) -> Found:
     """The scan with a probe that its own counts tell, to start from; which, and how clearly, is said."""
     size = taken.counts.shape[-1]
-    others = {} if plate is None else {str(plate): base.probe_of(plate, size, geometry)}
+    others = {} if plate is None else {str(plate): zone_plate_probe(size, geometry, base.plate_of(plate))}
     from ptychodose.experiment import start  # torch takes seconds to load, which a file with a probe does not need
 
     print("probe: the file has none; looking for one that explains the counts (minutes)", flush=True)

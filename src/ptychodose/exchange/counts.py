@@ -10,8 +10,8 @@ ROUNDED = 3e-7  # relative error of the square of a float32 amplitude, and a lit
 DIM = (0.05, 5.0)  # mean counts of a pixel where neighbours differ by their noise and hardly by anything else
 ENOUGH = 2000.0  # counts in such places, for the ratio of noise to Poisson's to be good to some per cent
 NORMALISED = (0.5, 2.0)  # photons per pattern that are no measurement but a norm
-QUIET = 0.8  # of Poisson's variance: less is no counting noise
 REMEDY = "give --counts-per-unit if you know the detector's gain, or fetch the raw counts"
+QUIET = 0.8  # of Poisson's variance: less is no counting noise
 
 
 def of_values(
@@ -40,12 +40,9 @@ def of_values(
     return of_intensities(square, None, where), "values: amplitudes (their squares are whole numbers)"
 
 
-def of_amplitudes(
-    amplitude: NDArray, per_unit: float | None, where: str, remedy: str = REMEDY
-) -> NDArray[np.unsignedinteger]:
+def of_amplitudes(amplitude: NDArray[np.floating], per_unit: float | None, where: str) -> NDArray[np.unsignedinteger]:
     """Counts (n, N, N) of amplitudes, their squares; see `of_intensities`."""
-    with np.errstate(over="ignore"):  # infinity is refused
-        return of_intensities(amplitude.astype(np.float64) ** 2, per_unit, where, remedy)
+    return of_intensities(amplitude.astype(np.float64) ** 2, per_unit, where)
 
 
 def of_intensities(
@@ -59,8 +56,7 @@ def of_intensities(
     exact = values.dtype.kind in "iu" and per_unit is None  # whole already: no copies of large scans
     photons = values if exact else values.astype(np.float64) * (1.0 if per_unit is None else per_unit)
     if not np.isfinite(photons).all() or photons.min() < 0:
-        wrong = photons.min() if photons.min() < 0 else photons.max()
-        raise StudyError(f"{where}: {wrong:g} is no count; set bad pixels to 0 and mask them")
+        raise StudyError(f"{where}: {photons.min():g} is no count; set bad pixels to 0 and mask them")
     whole: NDArray = photons if exact else np.rint(photons)
     if whole.max() >= 2**32:
         raise StudyError(f"{where}: {whole.max():g} counts in one pixel are beyond any detector; {remedy}")

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ptychodose.formats.untrusted import regular
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -84,6 +86,6 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA256 of a file's bytes, 64 lower-case hex digits, read in blocks."""
-    with open(path, "rb") as file:
+    """SHA256 of a file's bytes, 64 lower-case hex digits, read in blocks. OSError for what is no regular file."""
+    with open(regular(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

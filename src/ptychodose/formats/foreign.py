@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ptychodose.formats import hdf5_guard
 from ptychodose.formats.untrusted import DAMAGE as DAMAGE
-from ptychodose.formats.untrusted import one_line, quoted
+from ptychodose.formats.untrusted import one_line, quoted, regular
 
 SOFT = 4  # links on one way
 SMALL, LARGE = 2**28, 2**33  # bytes of an array that is no stack of patterns, and of one that is
@@ -102,7 +102,7 @@ class Foreign:
 @contextmanager
 def opened(path: Path) -> Iterator[Foreign]:
     """Open a file to read. One of `untrusted.DAMAGE` when it is no HDF5."""
-    with h5py.File(path, "r") as file:
+    with h5py.File(regular(path), "r") as file:
         yield Foreign(file, path)
 
 
@@ -110,7 +110,7 @@ def check_heaps(path: Path) -> None:
     """ValueError unless every global heap in a file's bytes ends: HDF5 2.0 runs forever over one whose sizes are
     damaged. Objects follow each other, 16 bytes of head (a number, then at 8 the size), their data padded to 8 bytes;
     number 0 is the free rest (HDF5 File Format Specification, III.E)."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with open(regular(path), "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = data.find(HEAP)
         while start >= 0:
             end, at = start + int.from_bytes(data[start + 8 : start + 16], "little"), start + 16

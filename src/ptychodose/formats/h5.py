@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.formats import hdf5_guard, nexus
 from ptychodose.formats.atomic import atomic_path
-from ptychodose.formats.untrusted import DAMAGE, one_line
+from ptychodose.formats.untrusted import DAMAGE, one_line, regular
 
 
 @contextmanager
@@ -32,9 +33,15 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray], attributes: Mapping[
     """Write arrays of any shape by name ("group/name" makes groups) and root attributes, sorted, without times.
 
     An object `obj` (H, W) or, without one, a `probe` (M, N, N) is what NeXus viewers show, in nm where there is an
-    attribute `pixel_m`; other groups are of no NeXus class but collections.
+    attribute `pixel_m`; other groups are of no NeXus class but collections. StudyError for numbers that are not finite,
+    which no reader here takes.
     """
     known = attributes or {}
+    for name, values in arrays.items():
+        if values.dtype.kind in "fc" and not np.isfinite(values).all():
+            raise StudyError(
+                f"{path}: {name} came out as NaN or infinity; an input or parameter is far from what works"
+            )
     with writing(path) as file:
         nexus.mark(file, "NXroot")
         for name in sorted(arrays):
@@ -58,7 +65,7 @@ def read_arrays(path: Path, remedy: str) -> tuple[dict[str, NDArray], dict[str, 
     `remedy` when the file is absent, damaged, holds anything but plain finite arrays, or more than 1 GiB of them.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(regular(path), "r") as file:
             found = {name: item for name, item in hdf5_guard.datasets(file) if name.split("/")[0] != nexus.ENTRY}
             arrays, attributes = hdf5_guard.arrays(found), hdf5_guard.attributes(file)
     except DAMAGE as error:

@@ -146,8 +146,9 @@ def _lzf_size(data: bytes) -> int:
     return made if at == end else -1
 
 
-def datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Every dataset by path, in HDF5's order; a file of links, circles or countless names is refused."""
+def datasets(file: h5py.File, links: bool = False) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Every dataset by path, in HDF5's order; a file of circles or countless names is refused, and so is one of links,
+    unless these are passed over (`links`)."""
     waiting, seen = [("", 0)], 0
     while waiting:
         prefix, depth = waiting.pop()
@@ -156,6 +157,8 @@ def datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
             seen += 1
             if seen > MAX_NAMES or depth >= MAX_DEPTH or not name.isprintable() or name in ("", ".") or "/" in name:
                 raise ValueError(f"{quoted(prefix + name)}: too many or too deep groups, or no usable name")
+            if links and not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                continue
             if isinstance(member(group, name), h5py.Group):
                 waiting.append((f"{prefix}{name}/", depth + 1))
             else:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ptychodose.errors import StudyError
 from ptychodose.formats import hdf5_guard
-from ptychodose.formats.untrusted import DAMAGE, one_line
+from ptychodose.formats.untrusted import DAMAGE, one_line, regular
 
 PICTURES, ARRAYS = (".png", ".tif", ".tiff"), (".h5", ".hdf5", ".cxi")
 ENTRIES = ("mask", "entry_1/instrument_1/detector_1/mask")  # looked for in this order
@@ -45,7 +45,7 @@ def _picture(path: Path, size: int) -> NDArray[np.bool_]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata and large images, which are refused here
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(regular(path), formats=FORMATS) as image:
                 if image.size != (size, size):
                     return np.zeros(image.size[::-1], bool)
                 if image.info.get("compression", "raw") != "raw":  # a packed TIFF may hold tiles of any size
@@ -54,7 +54,7 @@ def _picture(path: Path, size: int) -> NDArray[np.bool_]:
                 if image.mode not in ("1", "L", "F", "I", "I;16", "I;16B") and "16" in packing:
                     raise ValueError("colours of 16 bit")
                 image.verify()  # to the end: Pillow takes rows that are cut off for black ones
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(regular(path), formats=FORMATS) as image:
                 values = np.asarray(image.convert("RGBA") if image.mode in ("P", "PA", "LA") else image)
     except PILLOW_DAMAGE as error:
         _refuse(path, f"not a readable picture ({one_line(error, 60)}); save it again")
@@ -67,7 +67,7 @@ def _picture(path: Path, size: int) -> NDArray[np.bool_]:
 def _array(path: Path) -> NDArray[np.bool_]:
     """Bad pixels (h, w) of the first of ENTRIES that an HDF5 file holds."""
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(regular(path), "r") as file:
             for name in ENTRIES:
                 try:
                     item = hdf5_guard.dataset(file, name)

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.formats import archive
-from ptychodose.formats.untrusted import DAMAGE, one_line
+from ptychodose.formats.untrusted import DAMAGE, one_line, regular
 
 PICKLE, PICKLED = b"\x80", "pickled data, which is never loaded"  # how every pickle since Python 2.3 starts
+
+
+class Structured(ValueError):
+    """An array of records: in order, but nothing that is computed with."""
 
 
 def write(path: Path, arrays: Mapping[str, NDArray]) -> None:
@@ -60,13 +64,16 @@ def read_npy(path: Path, max_bytes: int, where: str) -> NDArray[np.generic]:
 def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
     """A file that is no pickle; what is wrong with it becomes a StudyError."""
     try:
-        with open(path, "rb") as file:
+        with open(regular(path), "rb") as file:
             if file.read(1) == PICKLE:
                 raise ValueError(PICKLED)
             file.seek(0)
             yield file
     except FileNotFoundError:
         raise StudyError(f"{where}: {path} not found; correct the path") from None
+    except Structured as error:
+        remedy = "save one array of plain numbers, e.g. a['re'] + 1j * a['im'] of a complex one"
+        raise StudyError(f"{path}: {error}; {remedy}") from None
     except DAMAGE as error:
         remedy = "fetch it again, or save plain arrays with numpy.savez, cropped if too large"
         raise StudyError(f"{path}: damaged or no NPZ of plain arrays ({one_line(error)}); {remedy}") from None
@@ -85,6 +92,8 @@ def _array(key: str, data: bytes) -> NDArray[np.generic]:
         raise ValueError(f"{key} has an unreadable header ({type(error).__name__})") from None
     if dtype.hasobject:
         raise ValueError(PICKLED)
+    if dtype.names is not None:
+        raise Structured(f"{key} is an array of records with fields {one_line(', '.join(dtype.names), 60)}")
     if dtype.kind not in "biufcSU" or min(shape, default=0) < 0:
         raise ValueError(f"{key} is {one_line(dtype, 40)} {one_line(shape, 40)}, neither numbers nor text")
     start, number = stream.tell(), math.prod(shape)

@@ -1,10 +1,12 @@
 """What every reader of foreign bytes shares: excerpts fit for a one-line message, bounded reads, strict JSON, paths."""
 
+import errno
 import json
 import math
 import os
 import re
 import shlex
+import stat
 import struct
 import zipfile
 import zlib
@@ -15,6 +17,7 @@ from typing import Any
 
 MAX_PIXELS = 2**26  # 64 Mpx of object: refuse an absurd shape before it is allocated
 MAX_JSON = 2**24  # 16 MiB; the largest document of a study has some 20 kB
+MERGE = re.compile(r"^<{7} |^>{7} ", re.M)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # All that libraries raise over a damaged file; memory and overflow: of a header that claims more than there is;
 # recursion is a RuntimeError, bad UTF-8 a ValueError.
@@ -45,13 +48,25 @@ def in_shell(path: Path) -> str:
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
+def regular(path: Path) -> Path:
+    """The path, if a regular file is there, perhaps behind a link: a FIFO would wait forever, a device has no end.
+    OSError otherwise."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path
+
+
 def read_text(path: Path, max_bytes: int) -> str:
-    """The UTF-8 text of a file. OSError when absent; ValueError when it is larger than `max_bytes` or not UTF-8."""
-    with open(path, "rb") as file:
+    """The UTF-8 text of a file. OSError when absent; ValueError when it is larger than `max_bytes`, not UTF-8, or in
+    the middle of a merge."""
+    with open(regular(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
             raise ValueError(f"larger than {max_bytes / 2**20:g} MiB")
-        return file.read(size).decode("utf-8")  # never read(): a device has no end
+        text = file.read(size).decode("utf-8")
+    if MERGE.search(text):
+        raise ValueError("marks of a merge: `git checkout --ours` or `--theirs` of it, then `dvc repro`")
+    return text
 
 
 def parse_json(text: str | bytes) -> Any:

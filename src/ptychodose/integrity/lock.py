@@ -1,17 +1,18 @@
-"""dvc.lock, DVC's listings of folders and DVC's cache, read as plain files: what DVC promises, without asking DVC."""
+"""dvc.lock, DVC's listings of folders and DVC's cache, read as plain files; of DVC itself is only asked where its cache
+is and what dvc.yaml declares."""
 
-import configparser
 import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ptychodose.errors import StudyError
-from ptychodose.formats.untrusted import is_inside
-from ptychodose.study.params import load_yaml
+from ptychodose.errors import CouldNotCheck, StudyError
+from ptychodose.formats.untrusted import is_inside, one_line
 
 MD5 = re.compile(r"[0-9a-f]{32}")
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # an MD5, of a folder's listing with .dir
@@ -33,34 +34,74 @@ class Out:
         return cache_path(self.md5) if self.kept else None
 
 
-def cache_folder() -> Path:
-    """DVC's cache of this repository: `cache.dir` of the first that sets it of .dvc/config.local, .dvc/config and the
-    user's configuration, relative to that file; else .dvc/cache. StudyError when one is not readable."""
-    user = os.environ.get("DVC_GLOBAL_CONFIG_DIR") or Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "dvc"
-    for path in (Path(".dvc/config.local"), Path(".dvc/config"), Path(user).expanduser() / "config"):
-        parser = configparser.ConfigParser(interpolation=None, strict=False)
-        try:
-            parser.read(path, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError):
-            raise StudyError(f"{path}: not readable as DVC's configuration; correct or restore it") from None
-        if parser.has_option("cache", "dir"):
-            return (path.parent / Path(parser.get("cache", "dir").strip("\"'")).expanduser()).resolve()
-    return Path(".dvc/cache")
+@dataclass(frozen=True)
+class Declared:
+    """A stage of dvc.yaml with its templates filled in: command, dotted names of params.yaml, dependencies, and outs
+    that DVC keeps no copy of (`cache: false`)."""
+
+    command: str
+    params: list[str]
+    deps: list[str]
+    uncached: list[str]
 
 
-def objects_folder() -> Path:
-    """Where DVC 3 keeps the objects of its cache."""
-    return cache_folder() / "files" / "md5"
+@dataclass(frozen=True)
+class Repository:
+    """What DVC says of the study: the folder of its cache's objects, its stages by name, and the .dvc file of whatever
+    `dvc add` keeps."""
+
+    objects: Path
+    stages: dict[str, Declared]
+    added: dict[str, str]
+
+
+def repository() -> Repository:
+    """DVC's own word on its configuration, of every level, and on dvc.yaml, in the current folder. StudyError for a
+    dvc.yaml it cannot read; CouldNotCheck when it cannot say where its cache is."""
+    return _asked(os.getcwd())
+
+
+@cache
+def _asked(folder: str) -> Repository:
+    from dvc.repo import Repo  # type: ignore[import-untyped]  # half a second
+
+    try:
+        with Repo(folder) as repo:
+            objects = Path(repo.cache.local.path)
+            with suppress(OSError):
+                os.stat(objects)  # ValueError for what is no path
+            try:
+                stages = repo.index.stages
+                found = {stage.name: _declared(stage) for stage in stages if getattr(stage, "name", None)}
+                files = [(stage.path_in_repo, out) for stage in stages if stage.is_data_source for out in stage.outs]
+                added = {os.path.relpath(out.fs_path, folder): path for path, out in files}
+            except Exception as error:  # of DVC, of YAML, of what is odd in an odd file
+                raise StudyError(
+                    f"dvc.yaml: DVC cannot read it ({one_line(' '.join(str(error).split()))}); `git restore dvc.yaml`"
+                ) from None
+    except StudyError:
+        raise
+    except Exception as error:
+        text = one_line(" ".join(str(error).split()) or type(error).__name__)
+        raise CouldNotCheck(f".dvc: DVC cannot open this repository ({text}); see `dvc config --list`") from None
+    return Repository(objects.relative_to(folder) if objects.is_relative_to(folder) else objects, found, added)
+
+
+def _declared(stage: Any) -> Declared:
+    """Of one of DVC's stages."""
+    params = [name for dep in stage.deps for name in getattr(dep, "params", [])]
+    deps = [dep.def_path for dep in stage.deps if not getattr(dep, "params", [])]
+    return Declared(str(stage.cmd), params, deps, [out.def_path for out in stage.outs if not out.use_cache])
 
 
 def cache_path(md5: str) -> Path:
     """Where DVC 3 keeps the object of an MD5 (of a folder: the MD5 ends in .dir)."""
-    return objects_folder() / md5[:2] / md5[2:]
+    return repository().objects / md5[:2] / md5[2:]
 
 
 def objects() -> list[Path]:
-    """Every file of the cache, sorted, whatever its name."""
-    return sorted(path for path in objects_folder().rglob("*") if path.is_file())
+    """Everything in the cache but folders, sorted, whatever its name."""
+    return sorted(path for path in repository().objects.rglob("*") if path.is_symlink() or not path.is_dir())
 
 
 def outs(document: dict[str, Any]) -> list[Out]:
@@ -77,12 +118,23 @@ def outs(document: dict[str, Any]) -> list[Out]:
     return found
 
 
+def ran(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """How every stage of a dvc.lock ran: `command`, `parameters` by dotted name, `deps` (MD5 by path). StudyError as
+    `outs`."""
+    found = {}
+    try:
+        for stage, record in document.get("stages", {}).items():
+            params = [item for file in (record.get("params") or {}).values() for item in file.items()]
+            deps = {str(dep["path"]): str(dep["md5"]) for dep in record.get("deps") or []}
+            found[str(stage)] = {"command": record.get("cmd"), "parameters": dict(params), "deps": deps}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise StudyError("dvc.lock: damaged; restore it with `git restore dvc.lock`") from None
+    return found
+
+
 def uncached_outs() -> set[str]:
     """Paths of outs declared `cache: false` in dvc.yaml."""
-    stages = load_yaml("dvc.yaml").get("stages", {}).values()
-    declared = [out for stage in stages for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
-    options = [item for out in declared if isinstance(out, dict) for item in out.items()]
-    return {path for path, option in options if option and option.get("cache") is False}
+    return {path for stage in repository().stages.values() for path in stage.uncached}
 
 
 def names(data: bytes, md5: str) -> dict[str, str]:

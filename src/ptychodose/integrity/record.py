@@ -18,7 +18,18 @@ from ptychodose.integrity.places import Wanted, digests
 from ptychodose.study import manifest
 from ptychodose.study.params import load_yaml
 
-MISSING, MISMATCH = "missing", "mismatch"
+OK, MISSING, MISMATCH, UNLISTED = "OK", "missing", "mismatch", "unlisted"
+STALE = "stale"  # not what a stage ran with
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One checked thing: POSIX path, one of the words above, and what was compared."""
+
+    path: str
+    kind: str
+    detail: str
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ptychodose.errors import StudyError
+from ptychodose.errors import CouldNotCheck, StudyError
+from ptychodose.formats.atomic import remove_stale
 from ptychodose.integrity import lock, places, record, revision
 from ptychodose.integrity.places import Digests, Remote, Wanted, digests
 from ptychodose.integrity.record import Record
@@ -44,6 +45,9 @@ def repair(far: Remote | None = None) -> list[Repair]:
     """
     _trust_the_manifest()
     study = record.read()
+    for folder in {Path(path).parent for path in study.rows}:
+        remove_stale(folder, deep=False)  # of a repair that was killed
+    remove_stale(lock.repository().objects)
     made = [entry for folder in study.folders for entry in _listing(folder, far)]
     if made:
         study = record.read()  # the files of a folder are known once its listing is back
@@ -54,6 +58,8 @@ def repair(far: Remote | None = None) -> list[Repair]:
 
 def _trust_the_manifest() -> None:
     name = manifest.JOINED.as_posix()
+    if why := revision.silence():
+        raise CouldNotCheck(f"{name}: {why}, so nothing vouches for it; nothing was repaired")
     changed = revision.differs(name)
     if changed is None:
         raise StudyError(f"{name}: not in git's last commit, so nothing vouches for it; commit it, then repair")
@@ -85,13 +91,19 @@ def _file(path: str, study: Record, far: Remote | None) -> list[Repair]:
         good = wanted.met_by(found)
         return [] if good else [Repair(path, "workspace", None, f"git keeps it: `git restore {path}`")]
     with ExitStack() as stack:
-        here = Place("workspace", Path(path), found, lambda source: places.put(source, Path(path), wanted, False))
+        here = Place(
+            "workspace", Path(path), found, lambda source: places.put(source, Path(path), wanted, Path(), False)
+        )
         return _settle(path, wanted, [here, *_kept(item.cached, item.md5, wanted, far, stack)])
 
 
 def _kept(path: Path, md5: str, wanted: Wanted, far: Remote | None, stack: ExitStack) -> list[Place]:
     """An object in the cache and, when given, on the remote."""
-    copies = [Place("cache", path, digests(path), lambda source: places.put(source, path, wanted, True))]
+
+    def replace(source: Path) -> None:
+        places.put(source, path, wanted, lock.repository().objects, True)
+
+    copies = [Place("cache", path, digests(path, own=True), replace)]
     if far is not None:
         copy, found = stack.enter_context(far.downloaded(md5))
         copies.append(Place(f"remote {far.name}", copy, found, lambda source: far.store(source, md5)))
@@ -104,6 +116,9 @@ def _settle(path: str, wanted: Wanted, copies: list[Place]) -> list[Repair]:
     made = []
     for place in copies:
         if wanted.met_by(place.found):
+            continue
+        if place.found is not None and place.found.unread:
+            made.append(Repair(path, place.name, None, f"{place.found.problem}; check its permissions and the disk"))
             continue
         if intact is None:
             made.append(Repair(path, place.name, None, _no_copy()))

@@ -1,21 +1,46 @@
 """What git holds of a revision (optional here: None means git cannot tell), and why results differ from it, as far as
 both recorded it: environments, parameters, code and data."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ptychodose.formats.untrusted import one_line
+from ptychodose.study import manifest
+from ptychodose.study.params import flat
+
+LABEL = ", the same version: its build is no longer recorded; commit the new results to move on"
 UNRECORDED = "nothing recorded differs: a machine, library or file that neither manifest.json nor dvc.lock knows"
+
+
+# What would send git to another repository than the one that the current folder lies in.
+ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"}
+
+
+def _asked(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    here = {name: value for name, value in os.environ.items() if name not in ELSEWHERE} | {"LC_ALL": "C"}
+    return subprocess.run(["git", *arguments], capture_output=True, check=False, stdin=subprocess.DEVNULL, env=here)
 
 
 def _git(*arguments: str) -> bytes | None:
     """Standard output of a git command in the current folder; None when it fails or git is not installed."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        done = _asked(*arguments)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def silence() -> str:
+    """Why git says nothing of the current folder; "" when it does."""
+    try:
+        done = _asked("rev-parse", "--is-inside-work-tree")
+    except OSError as error:
+        return f"git cannot be run ({error.strerror})"
+    lines = done.stderr.decode(errors="replace").splitlines() or ["fatal: this is no working copy"]
+    return "" if done.stdout.strip() == b"true" else f"git does not answer ({one_line(lines[0])})"
 
 
 def commit(name: str) -> str | None:
@@ -63,6 +88,8 @@ def _environments(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     stages: dict[str, list[str]] = {}
     for name, change in _changes(before, after):
         stage, _, key = name.partition(".")
+        pair = before.get(name, 0), after.get(name, 0)
+        change += LABEL * (pair[0] != pair[1] and len({manifest.public(str(value)) for value in pair}) == 1)
         stages.setdefault(f"{key} {change}", []).append(stage)
     return [f"environment: {change} ({', '.join(names)})" for change, names in stages.items()]
 
@@ -91,10 +118,3 @@ def _dependencies(lock: dict[str, Any]) -> dict[str, Any]:
     deps = {dep.get("path"): dep.get("md5") for record in _stages(lock) for dep in record.get("deps") or []}
     made = {dep for dep in deps for out in outs if f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/")}
     return {path: md5 for path, md5 in deps.items() if path not in made}
-
-
-def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
-    if not isinstance(value, dict):
-        return {name: value} if name else {}
-    return {k: v for key, item in value.items() for k, v in flat(item, f"{name}.{key}".lstrip(".")).items()}

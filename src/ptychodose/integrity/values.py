@@ -3,16 +3,23 @@
 import csv
 import io
 import json
+import os
 import re
+import resource
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
 import numpy as np
 
-from ptychodose.formats import nexus
+from ptychodose.formats import archive, hdf5_guard, nexus
+from ptychodose.formats.untrusted import DAMAGE, one_line
+from ptychodose.study.manifest import content_digest
 
 # Values agree when they differ by at most this share of the largest magnitude in their array. Another thread count or
 # instruction set moved trained weights by 3e-5 of the largest one, and what is computed from them by about as much;
@@ -20,8 +27,9 @@ from ptychodose.formats import nexus
 TOLERANCE = 1e-3
 DIGEST = re.compile(r"[0-9a-f]{64}")
 NOT_VALUES = {"environment", "environments", "software", "bytes", "bundle_size_bytes"}  # causes and sizes, not results
-DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError, EOFError, zipfile.BadZipFile,
-           NotImplementedError, csv.Error)  # fmt: skip
+LONGEST = 600  # seconds that reading a file may take; the largest of a study takes two
+MEMORY = 2**34  # bytes of address space that it may take: what libraries map, and 1 GiB of arrays some times over
+DAMAGED = (*DAMAGE, csv.Error, NotImplementedError)
 Values = dict[str, Any]  # arrays, numbers and texts, by what they are called in a message
 
 
@@ -30,14 +38,44 @@ def comparable(name: str) -> bool:
     return PurePath(name).suffix in READERS
 
 
+def apart(what: str, *words: object) -> str:
+    """The answer of `python -m ptychodose.integrity.values WHAT WORDS`: what a library in C reads is read by a process
+    of its own, which may crash, hang or run out of memory alone. ValueError when it did."""
+    command = [sys.executable, "-m", __spec__.name, what, *map(str, words)]
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    try:
+        done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": paths}, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"reading it took more than {LONGEST} s") from None
+    if done.returncode < 0:
+        raise ValueError(f"reading it crashed a process (signal {-done.returncode})")
+    if done.returncode:
+        raise ValueError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2])
+    return done.stdout.decode()
+
+
 def disagreement(name: str, old: bytes, new: bytes) -> str | None:
     """The first thing in which two files of one name differ by more than TOLERANCE; None when they agree."""
+    if PurePath(name).suffix in (".json", ".csv"):
+        return compared(name, old, new)
+    with TemporaryDirectory(prefix="ptychodose-") as folder:
+        paths = [Path(folder, f"{word}{PurePath(name).suffix}") for word in ("old", "new")]
+        for path, data in zip(paths, (old, new), strict=True):
+            path.write_bytes(data)
+        try:
+            return apart("disagreement", *paths) or None
+        except ValueError as error:
+            return f"not comparable ({one_line(error, 80)})"
+
+
+def compared(name: str, old: bytes, new: bytes) -> str | None:
+    """`disagreement`, in this process."""
     read = READERS[PurePath(name).suffix]
     try:
         before, after = read(old), read(new)
         return next((key for key in before | after if not close(before.get(key, ...), after.get(key, ...))), None)
     except DAMAGED as error:
-        return f"not comparable ({str(error)[:80]})"
+        return f"not comparable ({one_line(error, 80)})"
 
 
 def close(old: Any, new: Any) -> bool:
@@ -57,24 +95,25 @@ def close(old: Any, new: Any) -> bool:
 
 
 def _hdf5(data: bytes) -> Values:
-    """Groups, datasets and attributes of the file itself; links are not followed. What NeXus viewers are shown follows
-    from the rest, and a phase of pi may turn into one of -pi."""
-    found: Values = {}
+    """Datasets and attributes of the file itself, not what links lead to. What NeXus viewers are shown follows from the
+    rest, and a phase of pi may turn into one of -pi."""
     with h5py.File(io.BytesIO(data), "r") as opened:
-        names = ["/"]
-        opened.visit(names.append)
-        for name in (name for name in names if name.split("/")[0] != nexus.ENTRY):
-            item = opened[name]
-            found[f"values of {name}"] = item[()] if isinstance(item, h5py.Dataset) else "a group"
-            found |= {f"attribute {key} of {name}": value for key, value in item.attrs.items()}
-    return found
+        found = {
+            name: item for name, item in hdf5_guard.datasets(opened, links=True) if name.split("/")[0] != nexus.ENTRY
+        }
+        groups = {parent.as_posix() for name in found for parent in PurePath(name).parents} - {"."}
+        items = {"/": opened, **found, **{name: opened[name] for name in groups}}
+        values: Values = {f"values of {name}": each for name, each in hdf5_guard.arrays(found, finite=False).items()}
+        for name, item in items.items():
+            values |= {f"attribute {key} of {name}": each for key, each in hdf5_guard.attributes(item).items()}
+    return values
 
 
 def _zip(data: bytes) -> Values:
     found: Values = {}
     with zipfile.ZipFile(io.BytesIO(data)) as opened:
-        for name in opened.namelist():
-            member = opened.read(name)
+        for name, info in archive.members(opened).items():
+            member = archive.unpacked(opened, info, hdf5_guard.MAX_ARRAYS)
             inside = READERS[PurePath(name).suffix](member) if comparable(name) else {"bytes": member}
             found |= {f"{name}: {entry}": value for entry, value in inside.items()}
     return found
@@ -121,3 +160,12 @@ def _numbers(cells: list[str]) -> list[float] | list[str]:
 READERS: dict[str, Callable[[bytes], Values]] = {
     ".h5": _hdf5, ".cxi": _hdf5, ".zip": _zip, ".json": _json, ".csv": _csv,
 }  # fmt: skip
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    task, *given = sys.argv[1:]
+    if task == "content":
+        print(content_digest(Path(given[0])), end="")
+    else:
+        print(compared(given[0], *(Path(name).read_bytes() for name in given)) or "", end="")

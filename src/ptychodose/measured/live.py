@@ -117,5 +117,5 @@ def _update(
     obj = scan.flat()
     obj[problem.window] = np.where(problem.seen, canvas.numpy(), problem.level)
     if np.ptp(scan.positions, axis=0).min() > 16:
-        save_figure(figures.so_far(obj, scan), picture)
+        save_figure(lambda: figures.so_far(obj, scan), picture)
     return obj

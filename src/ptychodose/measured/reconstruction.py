@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.experiment import solve
+from ptychodose.formats.png import save_figure
 from ptychodose.formats.untrusted import in_shell
 from ptychodose.measured import figures, live, methods, quality, result
 from ptychodose.measured.methods import Method
@@ -65,7 +67,8 @@ def reconstruct(options: argparse.Namespace) -> int:
     title = (
         f"{method.name} of {len(given)} patterns, {given.signal:,.0f} counts each; there is no truth to compare with"
     )
-    result.draw(options.out, figures.result(answer.made.obj, answer.scan, given, answer.curve, title))
+    draw = partial(figures.result, answer.made.obj, answer.scan, given, answer.curve, title)
+    save_figure(draw, result.picture_of(options.out))
     _say(answer, method.name)
     out, tiff = in_shell(options.out), in_shell(options.out.with_suffix(".tif"))
     print(f"written: {out}, {in_shell(result.picture_of(options.out))}")

@@ -4,13 +4,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import remove_stale
 from ptychodose.formats.h5 import write_arrays
-from ptychodose.formats.png import save_figure
 from ptychodose.measured.quality import THRESHOLDS, resolution
 from ptychodose.reconstruct.reconstructors import Reconstruction
 from ptychodose.scans import calibration
@@ -74,8 +72,3 @@ def of_choices(made: Reconstruction, found: Mapping[str, object]) -> dict[str, o
     """Attributes of what held-out photons chose and what was found."""
     chosen = {"weight": made.weight, "blend": made.blend, "found": json.dumps(found) if found else None}
     return {name: value for name, value in chosen.items() if value is not None}
-
-
-def draw(out: Path, figure: Figure) -> None:
-    """The picture, as a whole or not at all."""
-    save_figure(figure, picture_of(out))

@@ -88,7 +88,8 @@ def _fit(
     fit = fitting.Fit(net, settings.learning_rate, lambda i: _rate(i, steps), rng)
     flat, every, each = heldout_loss(None, source), max(1, steps // settings.validations), per_step * source.size
     _resume(fit, source, checkpoint)
-    with progress.bar(steps * each, "train", "pattern", fit.updates * each) as bar:
+    label = "train" if checkpoint is None else checkpoint.stage
+    with progress.bar(steps * each, label, "pattern", fit.updates * each) as bar:
         while fit.updates < steps and fit.stale < settings.patience:
             _step(fit, source, per_step)
             bar.update(each)

@@ -14,9 +14,12 @@ def encircled_diameter(probe: NDArray[np.complexfloating], fraction: float = 0.9
     """Diameter (px) of the disc around the probe's centroid that holds `fraction` of its energy.
 
     probe (N, N) or (M, N, N), the energies of whose modes add. 0.9 is D90, the diameter behind every overlap ratio
-    here: insensitive to the far tails.
+    here: insensitive to the far tails. StudyError for a probe without light or with NaN, which has none.
     """
     energy = _energy(probe)
+    if not 0 < energy.sum() < np.inf:
+        told = "see photon energy, distance, detector pixel and the probe's recipe"
+        raise StudyError(f"probe: there is no light in its {energy.shape[0]} px, or it is not finite; {told}")
     y, x = np.indices(energy.shape)
     centre = [(energy * axis).sum() / energy.sum() for axis in (y, x)]
     # sqrt, not hypot: same bits on every CPU

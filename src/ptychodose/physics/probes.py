@@ -36,19 +36,6 @@ class ZonePlate:
     edge_px: float
 
 
-def spans(size: int, geometry: Geometry, plate: ZonePlate) -> tuple[float, float]:
-    """Diameters of the pupil on the detector, soft edge included, and of the probe in the object plane, as shares of
-    the window of N = `size` pixels; beyond 1 the wave is cut off, or folds back.
-
-    The probe's is the cone of rays at the defocus D, lambda |D| / outer zone width, and the Airy disc of the focus,
-    2.44 widths (Attwood, ch. 9).
-    """
-    width, pitch = plate.outer_zone_width_m, geometry.detector_pixel_m
-    pupil = geometry.wavelength_m * geometry.distance_m / (width * pitch) + 2 * plate.edge_px
-    probe = geometry.wavelength_m * abs(plate.defocus_m) / width + 2.44 * width
-    return pupil / size, probe / (size * geometry.object_pixel(size))
-
-
 def zone_plate_probe(size: int, geometry: Geometry, plate: ZonePlate) -> NDArray[np.complex128]:
     """Focal-plane wave (N, N) of unit energy behind a defocused zone plate with a central stop.
 
@@ -59,7 +46,7 @@ def zone_plate_probe(size: int, geometry: Geometry, plate: ZonePlate) -> NDArray
     wavelength, distance, pitch = geometry.wavelength_m, geometry.distance_m, geometry.detector_pixel_m
     axis = np.arange(size) - size // 2
     radius = np.hypot(axis[:, None], axis[None, :])  # (N, N) detector px
-    outer = wavelength / (2 * plate.outer_zone_width_m) * distance / pitch
+    outer = pupil_radius(geometry, plate)
     pupil = _soft_disc(radius, outer, plate.edge_px) - _soft_disc(radius, plate.central_stop * outer, plate.edge_px)
     frequency = radius * pitch / (wavelength * distance)  # cycles per metre
     wave = pupil * np.exp(1j * np.pi * wavelength * plate.defocus_m * frequency**2)
@@ -67,6 +54,10 @@ def zone_plate_probe(size: int, geometry: Geometry, plate: ZonePlate) -> NDArray
     return probe / np.sqrt((probe.real**2 + probe.imag**2).sum())
 
 
+def pupil_radius(geometry: Geometry, plate: ZonePlate) -> float:
+    """Radius of a zone plate's light on the detector, px: NA z / p (see `zone_plate_probe`)."""
+    return geometry.wavelength_m / (2 * plate.outer_zone_width_m) * geometry.distance_m / geometry.detector_pixel_m
+
+
 def _soft_disc(radius: NDArray[np.float64], edge: float, width: float) -> NDArray[np.float64]:
-    with np.errstate(over="ignore"):  # 1 / infinity is the 0 that is meant
-        return 1 / (1 + np.exp((radius - edge) / width))
+    return 1 / (1 + np.exp((radius - edge) / width))

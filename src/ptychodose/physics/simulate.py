@@ -77,9 +77,4 @@ def scale_to_dose(
 ) -> NDArray[np.complex64]:
     """Scale the probe (M, N, N) so that the mean photons per pattern behind the object over `positions` (n, 2) equal
     `dose`."""
-    return scaled(probe, dose, transmitted(obj, probe, positions))
-
-
-def scaled(probe: NDArray[np.complex64], dose: float, totals: NDArray[np.float64]) -> NDArray[np.complex64]:
-    """`scale_to_dose` for a probe whose `transmitted` photons (n,) are known."""
-    return (probe * np.sqrt(dose / totals.mean())).astype(np.complex64)
+    return (probe * np.sqrt(dose / transmitted(obj, probe, positions).mean())).astype(np.complex64)

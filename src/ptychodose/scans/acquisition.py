@@ -1,6 +1,6 @@
 """From a base to a simulated experiment: the finest scan of both splits, the probe at a dose, blocks of counts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,15 @@ from ptychodose.scans.base import Base, geometry
 from ptychodose.scans.scan import Nodes, Scan
 from ptychodose.study.settings import Generate
 
-OPAQUE = 0.01  # share of the dose that either split must see; with fewer photons there is nothing to reconstruct
+BRIGHTEST = 4e9  # expected counts: their Poisson draws stay below 2^32 by four thousand standard deviations
+DARK = 1e-6  # of the probe's light behind the object, the least that is a measurement at any dose
 
 
 def plan(base: Base, settings: Generate, dose: float, noise_seed: int) -> dict[str, Scan]:
     """The planned scans of the train and test splits: lattices with a guard between them and one scaled probe.
 
     `dose` = mean photons per pattern behind the object over both splits together, so one probe scale serves both.
-    Raises StudyError when the base is too small for the split, when a split lies where the object is opaque, and for a
-    dose whose counts no file holds.
+    Raises StudyError when the base is too small for the split, or lets no light through in one of its halves.
     """
     pitch = overlap.encircled_diameter(base.probe) / settings.nodes_per_diameter
     rows, columns = base.centres
@@ -28,10 +28,17 @@ def plan(base: Base, settings: Generate, dose: float, noise_seed: int) -> dict[s
         for split, bounds in zip(("train", "test"), lattice.split_bounds(*rows, base.probe.shape[-1]), strict=True)
     }
     everywhere = np.concatenate([found.positions for found in lattices.values()])
-    totals = simulate.transmitted(base.obj, base.probe, everywhere)
-    _check_seen(totals, {split: len(found.positions) for split, found in lattices.items()})
-    probe = simulate.scaled(base.probe, dose, totals)
-    scans = {
+    light = simulate.transmitted(base.obj, base.probe, everywhere)
+    of_half = {"train": light[: len(lattices["train"].positions)], "test": light[len(lattices["train"].positions) :]}
+    for split, half in of_half.items():
+        if not half.mean() > DARK * float((np.abs(base.probe) ** 2).sum()):
+            raise StudyError(
+                f"generate.base: {settings.base}: the object is opaque where the {split} half lies (rows "
+                f"{lattices[split].positions[:, 0].min():.0f} to {lattices[split].positions[:, 0].max():.0f}); turn or "
+                "crop it so that both halves let light through"
+            )
+    probe = (base.probe * np.sqrt(dose / light.mean())).astype(np.complex64)
+    return {
         split: Scan(
             counts=None,
             positions=found.positions,
@@ -45,41 +52,26 @@ def plan(base: Base, settings: Generate, dose: float, noise_seed: int) -> dict[s
         )
         for split, found in lattices.items()
     }
-    _check_storable(base.obj, list(scans.values()), dose)
-    return scans
-
-
-def _check_seen(totals: NDArray[np.float64], sizes: Mapping[str, int]) -> None:
-    """StudyError where the object lets nothing through to a split; totals (n,) of the splits' patterns in order."""
-    for (split, size), end in zip(sizes.items(), np.cumsum(list(sizes.values())), strict=True):
-        if not totals[end - size : end].mean() > OPAQUE * totals.mean():
-            place = {"train": "upper", "test": "lower"}[split]
-            raise StudyError(
-                f"generate.base: the object is opaque in the {place} half of its rows, where the {split} patterns lie; "
-                "crop it to what transmits light, or use another base"
-            )
-
-
-def _check_storable(obj: NDArray[np.complex64], scans: Sequence[Scan], dose: float) -> None:
-    """StudyError naming the largest usable dose where the brightest expected pixel, background included, is beyond
-    what a file of counts holds. No pixel gets more photons than the probe has, so small doses need no look."""
-    background = float(scans[0].background.max())
-    if scans[0].incident + background <= noise.MOST:
-        return
-    found = [(scan, part) for scan in scans for part in simulate.blocks(len(scan))]
-    peak = max(float((scan.expected(obj, part) - scan.background).max()) for scan, part in found)
-    if peak + background > noise.MOST:
-        usable = float(f"{0.9999 * dose * (noise.MOST - background) / peak:.4e}")
-        raise StudyError(
-            f"dose: {dose:g} photons per pattern put {peak:.4g} counts into the brightest pixel, of at most "
-            f"{noise.MOST:.4g} that files hold; nearest usable value: {usable:g}"
-        )
 
 
 def counts(obj: NDArray[np.complex64], scan: Scan, rng: np.random.Generator) -> Iterator[NDArray[np.uint32]]:
     """Poisson counts of every position, in consecutive blocks (m, N, N), centred layout; masked pixels record 0.
 
-    obj (H, W). The numbers drawn for good pixels do not depend on the mask.
+    obj (H, W). The numbers drawn for good pixels do not depend on the mask. StudyError, naming the largest usable dose,
+    when the brightest pixel expects more than a file's counts can hold.
     """
     for part in simulate.blocks(len(scan)):
-        yield noise.draw_counts(scan.expected(obj, part), rng) * scan.mask
+        rate = scan.expected(obj, part)
+        if rate.max() > BRIGHTEST:
+            peak = max(float(scan.expected(obj, each).max()) for each in simulate.blocks(len(scan)))
+            raise StudyError(
+                f"dose: {scan.dose:g} photons per pattern are {peak:.3g} in the brightest pixel, more than a file can "
+                f"count; largest usable value: {floor_to(scan.dose * BRIGHTEST / peak):g}"
+            )
+        yield noise.draw_counts(rate, rng) * scan.mask
+
+
+def floor_to(value: float, digits: int = 2) -> float:
+    """A positive number rounded down to so many digits."""
+    unit = 10.0 ** (np.floor(np.log10(value)) + 1 - digits)
+    return float(np.floor(value / unit) * unit)

@@ -1,6 +1,5 @@
 """The base of a study: object and probe, from a recipe or from an NPZ of a reconstruction, and the detector's flaws."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,14 +11,17 @@ from ptychodose.formats import npz
 from ptychodose.formats.mask import read_mask
 from ptychodose.formats.untrusted import MAX_PIXELS, one_line
 from ptychodose.physics import textures
-from ptychodose.physics.probes import Geometry, ZonePlate, spans, zone_plate_probe
+from ptychodose.physics.overlap import encircled_diameter
+from ptychodose.physics.probes import Geometry, ZonePlate, pupil_radius, zone_plate_probe
 from ptychodose.scans.scan import Scan
 from ptychodose.study.params import load_yaml, read_section
-from ptychodose.study.settings import Generate, ProbeRecipe, Recipe
+from ptychodose.study.settings import Generate, Recipe
 
 MAX_MODES = 16  # mutually incoherent modes of a probe
 SIZES = (64, 128)  # patch sizes N the networks and figures are tested for
 MAX_SMALL = 2**26  # bytes of a probe and of coordinates
+LEAST_PUPIL = 2.0  # detector pixels in radius of a pupil that is sampled at all
+WIDEST = 0.8  # of the window, D90 of a probe that is not cut or wrapped around at its edges
 LARGEST, SMALLEST = 1e100, 1e-100  # of amplitudes: their squares must not overflow or vanish
 
 
@@ -90,58 +92,46 @@ def _from_recipe(
     path: Path, settings: Generate, rng: np.random.Generator
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
-    _check_fits(path, recipe.size, geometry(settings), recipe.probe)
-    probe = _probe(path, recipe.size, geometry(settings), recipe.probe)
     obj = textures.synthetic_object((recipe.rows, recipe.columns), recipe.phase_std, recipe.amplitude_std, rng)
-    return obj, probe[None]
+    return obj, _probe(path, recipe, settings)[None]
 
 
-def probe_of(path: Path, size: int, where: Geometry) -> NDArray[np.complex128]:
-    """The probe (N, N) of a recipe's zone plate (.yaml) in the geometry of another scan, whose detector may have been
-    cropped into the pupil. StudyError as `load`."""
-    recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
-    return _probe(path, size, where, recipe.probe)
-
-
-def _probe(path: Path, size: int, where: Geometry, recipe: ProbeRecipe) -> NDArray[np.complex128]:
-    width, defocus = recipe.outer_zone_width_nm * 1e-9, recipe.defocus_um * 1e-6
-    with np.errstate(invalid="ignore"):
-        probe = zone_plate_probe(size, where, ZonePlate(width, recipe.central_stop, defocus, recipe.edge_px))
-    if not np.isfinite(probe).all():
-        remedy = "lower probe.central_stop or correct probe.outer_zone_width_nm"
-        raise StudyError(f"{path}: no light of the zone plate's pupil falls into the window; {remedy}")
+def _probe(path: Path, recipe: Recipe, settings: Generate) -> NDArray[np.complex128]:
+    """The probe (N, N) of a recipe. StudyError, with the ranges that work, when pupil or spot does not fit N pixels."""
+    plate = _plate(recipe)
+    radius, low, high = pupil_radius(geometry(settings), plate), LEAST_PUPIL, recipe.size / 2
+    if not low <= radius <= high:
+        shrinks = {  # the radius with them
+            "generate.energy_ev": settings.energy_ev,
+            "generate.detector_pixel_um": settings.detector_pixel_um,
+            "probe.outer_zone_width_nm": recipe.probe.outer_zone_width_nm,
+        }
+        ranges = [f"{key} {value * radius / high:.3g} to {value * radius / low:.3g}" for key, value in shrinks.items()]
+        grows = settings.distance_m / radius
+        raise StudyError(
+            f"{path}: the zone plate's light has a radius of {radius:.3g} detector pixels, and {low:g} to {high:g} fit "
+            f"N = {recipe.size}; correct one of {', '.join(ranges)}, generate.distance_m {grows * low:.3g} to "
+            f"{grows * high:.3g}"
+        )
+    probe = zone_plate_probe(recipe.size, geometry(settings), plate)
+    diameter = encircled_diameter(probe[None])
+    if not diameter <= WIDEST * recipe.size:
+        raise StudyError(
+            f"{path}: probe.defocus_um: {recipe.probe.defocus_um:g} spreads the probe to {diameter:.0f} px of "
+            f"{recipe.size}, at most {WIDEST * recipe.size:.0f} fit; lower it, or take a larger size"
+        )
     return probe
 
 
-def _check_fits(path: Path, size: int, where: Geometry, recipe: ProbeRecipe) -> None:
-    """StudyError where pupil or probe does not fit the window (see probes.spans), with the ranges that do."""
-    given = {
-        "energy_ev": where.energy_ev, "distance_m": where.distance_m, "detector_pixel_um": where.detector_pixel_m * 1e6,
-        "outer_zone_width_nm": recipe.outer_zone_width_nm, "defocus_um": abs(recipe.defocus_um),
-    }  # fmt: skip
-    pupil, probe = _spans(size, recipe, given)
-    if max(pupil, probe) > 1:
-        ranges = {key: _range(size, recipe, given, key) for key in given}
-        ways = [f"{key} {given[key]:g} ({low:g} to {high:g})" for key, (low, high) in ranges.items() if low < high]
-        raise StudyError(
-            f"{path}: the zone plate has a pupil of {pupil:.3g} and a probe of {probe:.3g} times the window of {size} "
-            f"pixels; change {'one of these into its range: ' if ways else 'more than one key'}{', '.join(ways)}"
-        )
+def plate_of(path: Path) -> ZonePlate:
+    """The zone plate of a recipe (.yaml), which a probe can be made of. StudyError as `load`."""
+    recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
+    return _plate(recipe)
 
 
-def _spans(size: int, recipe: ProbeRecipe, given: Mapping[str, float]) -> tuple[float, float]:
-    """See probes.spans."""
-    where = Geometry(given["energy_ev"], given["distance_m"], given["detector_pixel_um"] * 1e-6)
-    plate = ZonePlate(given["outer_zone_width_nm"] * 1e-9, 0.0, given["defocus_um"] * 1e-6, recipe.edge_px)
-    return spans(size, where, plate)
-
-
-def _range(size: int, recipe: ProbeRecipe, given: Mapping[str, float], key: str) -> tuple[float, float]:
-    """The least and largest value of `key` that fits, as found on a grid of 1 per cent; (inf, -inf) for none."""
-    grid = [float(f"{value:.3g}") for value in np.geomspace(1e-4, 1e6, 2400)]
-    tried = [0.0, *grid] if key == "defocus_um" else grid
-    good = [value for value in tried if max(_spans(size, recipe, {**given, key: value})) <= 1]
-    return min(good, default=np.inf), max(good, default=-np.inf)
+def _plate(recipe: Recipe) -> ZonePlate:
+    plate = recipe.probe
+    return ZonePlate(plate.outer_zone_width_nm * 1e-9, plate.central_stop, plate.defocus_um * 1e-6, plate.edge_px)
 
 
 def _checked(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ptychodose.errors import StudyError
 from ptychodose.formats import hdf5_guard, nexus
 from ptychodose.formats.h5 import writing
-from ptychodose.formats.untrusted import MAX_PIXELS, is_whole, one_line
+from ptychodose.formats.untrusted import MAX_PIXELS, is_whole, one_line, regular
 from ptychodose.physics.probes import Geometry
 from ptychodose.scans.scan import Nodes, Scan
 
@@ -119,7 +119,7 @@ def dataset(path: Path, remedy: str = REMEDY) -> Iterator[Scan]:
     `_check_dose`).
     """
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(regular(path), "r")
     except hdf5_guard.DAMAGE as error:
         raise StudyError(f"{path}: not a readable HDF5 file ({one_line(error, 80)}); {remedy}") from None
     with file:

@@ -54,14 +54,24 @@ def select(scan: Scan, step: int, wanted: int | None, rule: Rule, rng: np.random
     """Build the view of stride `step` of one split of the finest scan; `wanted` patterns, or None for one complete
     scan.
 
-    Raises StudyError naming the nearest usable value when there are too few patterns.
+    Raises StudyError when there are too few patterns for a group; see `fitting`.
     """
     if scan.nodes is None:
         raise ValueError("a view is chosen from a lattice")
     index, scans = lattice.select_scans(scan.nodes.index, step, wanted, rng)
-    if wanted is not None:
-        _check_enough(index, scans, wanted, rule.nearest(max(rule.sizes)), where)
     return grouped(scan, index, scans, rule, rng, where)
+
+
+def fitting(scan: Scan, step: int, wanted: int, rule: Rule, rng: np.random.Generator) -> tuple[int, int]:
+    """How many patterns, at most `wanted`, and how many nearest neighbours, at most the rule's, a view of stride `step`
+    can have: groups are drawn from one scan each, and the last scan is cut. `rng` as for `select`."""
+    if scan.nodes is None:
+        raise ValueError("a view is chosen from a lattice")
+    _, scans = lattice.select_scans(scan.nodes.index, step, len(scan), rng)
+    sizes = np.bincount(scans)
+    starts, nearest = np.cumsum(sizes) - sizes, min(rule.nearest(max(rule.sizes)), int(sizes.min()))
+    filled = starts[wanted - starts >= nearest]  # scans of which enough patterns would be left
+    return (int(min(wanted, filled[-1] + sizes[len(filled) - 1])) if len(filled) else nearest), nearest
 
 
 def grouped(
@@ -88,18 +98,6 @@ def _groups(
     if size == 0:
         return np.flatnonzero(scans == 0)[None]
     return neighbour_groups(positions, scans, size, neighbours, rng)
-
-
-def _check_enough(index: NDArray[np.int64], scans: NDArray[np.int32], wanted: int, nearest: int, where: str) -> None:
-    last = int((scans == scans[-1]).sum())
-    if len(index) < wanted:
-        usable, found = len(index), f"the finest scan has only {len(index)}"
-    elif last < nearest:
-        usable = len(index) - last
-        found = f"the last scan would keep {last}, fewer than the {nearest} that a group is drawn from"
-    else:
-        return
-    raise StudyError(f"{where}: overlap.train_patterns = {wanted}, but {found}; nearest usable value: {usable}")
 
 
 def describe(scan: Scan, view: View, step: int | None, group_size: int, neighbours: int) -> dict[str, object]:

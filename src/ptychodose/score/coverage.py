@@ -19,6 +19,6 @@ def coverage(aligned: Alignment, truth: NDArray[np.complex128], error: NDArray[n
     """
     target, bars = truth[aligned.region], error[aligned.region] * abs(aligned.factor)
     turned = (aligned.image - target) * target.conj() / np.maximum(np.abs(target), 1e-12)
-    units = np.abs(np.stack([turned.real, turned.imag])) / np.stack([bars.real, bars.imag])
-    made = {f"within_{level}": float((units <= ndtri(0.5 + level / 200)).mean()) for level in LEVELS}
+    errors, sigma = np.abs(np.stack([turned.real, turned.imag])), np.stack([bars.real, bars.imag])
+    made = {f"within_{level}": float((errors <= ndtri(0.5 + level / 200) * sigma).mean()) for level in LEVELS}
     return {**made, "nrmse_foretold": float(np.linalg.norm(bars) / np.linalg.norm(target))}

@@ -4,8 +4,3 @@
 def ssim_text(value: float | None, digits: int = 3) -> str:
     """An SSIM for people; None says that truth has no contrast."""
     return "no contrast" if value is None else f"{value:.{digits}f}"
-
-
-def remark(nrmse: float, flat: float) -> str:
-    """What a row of a table says of an arm no better than the featureless object; nothing of others."""
-    return "  NOT better than the flat object" if nrmse >= flat else ""

@@ -20,6 +20,8 @@ PINS = {
     "OPENBLAS_CORETYPE": "Haswell",  # linear algebra of NumPy and SciPy
     "OPENBLAS_NUM_THREADS": "1",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4",  # NumPy's exp, log, power and arccos are others with AVX-512
+    "NPY_ENABLE_CPU_FEATURES": "",  # NumPy does not start with both of them
+    "FREETYPE_PROPERTIES": "",  # how letters in pictures are hinted
 }
 NEEDED = ("AVX2", "FMA3")
 

@@ -8,7 +8,6 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ import numpy as np
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import sha256_file, write_json
-from ptychodose.formats.untrusted import one_line
-from ptychodose.study import isa, manifest_form
+from ptychodose.formats.untrusted import one_line, regular
+from ptychodose.study import definition, isa, manifest_form
 from ptychodose.study.manifest_form import SCHEMA
 
 FOLDER = Path("data/manifests")
@@ -26,11 +25,11 @@ JOINED = Path("manifest.json")
 
 
 def content_digest(path: Path) -> str:
-    """SHA256 of what a file means: names, dtypes, shapes and raw bytes of HDF5 and NPZ arrays (attributes too),
+    """SHA256 of what a file of a stage means: names, dtypes, shapes and raw bytes of HDF5 arrays (attributes too),
     members of a zip, canonical JSON; the plain bytes of anything else. Equal content in another container
     version gives an equal digest."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(regular(path), "rb") as file:
         _add_content(digest, path.suffix, file)
     return digest.hexdigest()
 
@@ -39,10 +38,6 @@ def _add_content(digest: Any, suffix: str, file: Any) -> None:
     if suffix in (".h5", ".cxi"):
         with h5py.File(file, "r") as archive:
             _add_hdf5(digest, archive)
-    elif suffix == ".npz":
-        with np.load(file, allow_pickle=False) as arrays:
-            for name in sorted(arrays.files):
-                _add_array(digest, name, arrays[name])
     elif suffix == ".zip":
         with zipfile.ZipFile(file) as archive:
             for name in sorted(archive.namelist()):
@@ -77,19 +72,16 @@ def _add_array(digest: Any, name: str, values: np.ndarray) -> None:
     digest.update(np.ascontiguousarray(values).tobytes())
 
 
-def entry(path: Path) -> dict[str, object]:
-    """What a manifest says of one file: POSIX relative path, size, SHA256 of its bytes and of its content."""
-    return {
-        "path": path.as_posix(),
-        "bytes": path.stat().st_size,
-        "sha256": sha256_file(path),
-        "content_sha256": content_digest(path),
-    }
+def entry(path: Path, content: bool = True) -> dict[str, object]:
+    """What a manifest says of one file: POSIX relative path, size, SHA256 of its bytes and, of what a stage made, of
+    its `content`: what is in a user's file nobody has checked."""
+    row: dict[str, object] = {"path": path.as_posix(), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    return {**row, "content_sha256": content_digest(path)} if content else row
 
 
-def entries(paths: Iterable[Path]) -> list[dict[str, object]]:
+def entries(paths: Iterable[Path], content: bool = True) -> list[dict[str, object]]:
     """Entries of files, folders expanded, sorted by path."""
-    return [entry(path) for path in _files(*paths)]
+    return [entry(path, content) for path in _files(*paths)]
 
 
 def _files(*paths: Path) -> list[Path]:
@@ -98,33 +90,38 @@ def _files(*paths: Path) -> list[Path]:
 
 def environment() -> dict[str, object]:
     """What trained weights depend on besides inputs: library versions, threads, the CPU's instruction set, and
-    whether that is pinned (see `isa`)."""
+    whether that is pinned (see `isa`). Of a version without its build label (2.13.0+cpu): builds give equal weights."""
     import torch  # only training needs it; generate and overlap stay free of torch
 
     return {
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
+        "torch": public(torch.__version__),
+        "numpy": public(np.__version__),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "portable": isa.pinned(),
     }
 
 
+def public(version: str) -> str:
+    """A version without the label of its build, which is what follows the plus sign (PEP 440)."""
+    return str(version).split("+")[0]
+
+
 def write_stage_manifest(
     stage: str,
     inputs: Iterable[Path],
     outputs: Iterable[Path],
-    parameters: Mapping[str, Any],
     environment: Mapping[str, object] | None = None,
 ) -> Path:
-    """Write data/manifests/<stage>.json: inputs, outputs (folders expanded), parameters, for training also the
-    environment. Written last, so it is the stage's record of completion."""
+    """Write data/manifests/<stage>.json: inputs, outputs (folders expanded), the stage's definition (command,
+    parameters, code), where it matters also the environment. Written last, so it is the stage's record of
+    completion."""
     document: dict[str, object] = {
         "schema": SCHEMA,
         "stage": stage,
-        "inputs": entries(inputs),
+        "inputs": entries(inputs, content=False),
         "outputs": entries(outputs),
-        "parameters": json.loads(json.dumps(parameters, default=asdict)),
+        **definition.of(stage),
     }
     if environment is not None:
         document["environment"] = dict(environment)
@@ -154,16 +151,17 @@ def check_inputs(stage: str, paths: Iterable[Path]) -> None:
             if name not in recorded:
                 raise StudyError(f"{name}: not recorded by stage {stage}; remove it or run `dvc repro -f {stage}`")
             if not Path(name).is_file():
-                raise StudyError(f"{name}: missing; run `dvc checkout` or `dvc repro {stage}`")
+                raise StudyError(f"{name}: missing; run `dvc repro {stage}`")
             if sha256_file(Path(name)) != recorded[name]:
                 remedy = f"run `dvc checkout -f {name}` or `dvc repro -f {stage}`"
                 raise StudyError(f"{name}: differs from what stage {stage} wrote; {remedy}")
 
 
 def join(stages: Iterable[str], own_stage: str, own_outputs: Iterable[Path]) -> None:
-    """Write manifest.json: every out of every stage, by stage, except manifest.json itself; and the environments
-    of the stages that depend on one."""
+    """Write manifest.json: every out of every stage, by stage, except manifest.json itself; the definition of the stage
+    that writes it; and the environments of the stages that depend on one."""
     document: dict[str, Any] = {"schema": SCHEMA, "stages": {}, "environments": {}}
+    document["own"] = {"stage": own_stage, **definition.of(own_stage)}
     for stage in stages:
         path = FOLDER / f"{stage}.json"
         record = read(path)

@@ -26,21 +26,36 @@ def load(path: Path, joined: bool) -> dict[str, Any]:
     if joined:
         stages = document.get("stages")
         demand(isinstance(stages, dict) and all(isinstance(rows, list) for rows in stages.values()), "no stages")
+        if "own" in document:  # manifests of 0.1.0 do not say how the stage that wrote them ran
+            demand(isinstance(document["own"], dict), "no record of the stage that joined it")
+            check_definition(document["own"])
         _check_rows([row for rows in stages.values() for row in rows])
     else:
-        known = document.get("stage") == path.stem and isinstance(document.get("parameters"), dict)
-        demand(known, f"no record of stage {path.stem}")
+        demand(document.get("stage") == path.stem, f"no record of stage {path.stem}")
+        check_definition(document)
         _check_rows(document.get("outputs"))
         _check_rows(document.get("inputs"), anywhere=True)
     return document
 
 
+def check_definition(document: dict[str, Any]) -> None:
+    """ValueError unless a record says how its stage ran: command, parameters by name, code by path and SHA256."""
+    code = document.get("code")
+    demand(isinstance(document.get("command"), str), "no command")
+    demand(isinstance(document.get("parameters"), dict), "no parameters")
+    demand(isinstance(code, dict) and len(code) <= MAX_ROWS, "no record of its code")
+    for path, digest in document["code"].items():
+        demand(is_inside(path) and is_sha256(digest), f"{quoted(path)} is no file of code with a SHA256")
+
+
 def _check_rows(rows: Any, anywhere: bool = False) -> None:
-    """ValueError unless these are entries of files; `anywhere`: a base of the user's may lie outside the study."""
+    """ValueError unless these are entries of files; `anywhere`: of what a stage read; a base of the user's may
+    lie outside the study, and nobody looks into it."""
     demand(isinstance(rows, list) and len(rows) <= MAX_ROWS, "no list of files")
     for row in rows:
         demand(isinstance(row, dict), f"{quoted(row)} is no file")
-        check_file(row.get("path"), row.get("bytes"), (row.get("sha256"), row.get("content_sha256")), anywhere)
+        digests = [row.get(name) for name in ("sha256", "content_sha256")[: 1 if anywhere else 2]]
+        check_file(row.get("path"), row.get("bytes"), tuple(digests), anywhere)
 
 
 def check_file(path: Any, size: object, digests: tuple[object, ...], anywhere: bool = False) -> None:

@@ -8,11 +8,18 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.events import AliasEvent
+
 from ptychodose.errors import StudyError
-from ptychodose.formats.plain_yaml import load_yaml as load_yaml
-from ptychodose.formats.untrusted import one_line, quoted
+from ptychodose.formats.untrusted import DAMAGE, one_line, quoted, read_text
 from ptychodose.study.settings import Params
 
+MAX_YAML = 2**18  # bytes of a YAML file: seconds to parse; dvc.lock has 50 kB
+LONGEST_NUMBER = 100  # characters; Python takes quadratic time over long ones
+DEEPEST = 20
 KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text of one line"}
 
 
@@ -82,6 +89,54 @@ def _typed(kind: type, value: Any) -> Any:
     return value
 
 
+class _Composer(Composer):
+    """No aliases: a few lines of them expand to gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.parser.check_event(AliasEvent):
+            raise YAMLError("aliases are not accepted; write the value out")
+        return super().compose_node(parent, index)
+
+
+class _Constructor(SafeConstructor):
+    """No endless numbers."""
+
+    def construct_scalar(self, node: Any) -> Any:
+        if len(node.value) > LONGEST_NUMBER and str(node.tag) != "tag:yaml.org,2002:str":
+            raise YAMLError(f"a number of {len(node.value)} characters")
+        return super().construct_scalar(node)
+
+
+def _parsed(text: str) -> Any:
+    """YAML 1.2 by the library that DVC reads params.yaml with, so that 05000, 1:30 and yes are to the study what they
+    are to DVC; plain YAML only. YAMLError for anything else, keys that stand there twice among it."""
+    reader = YAML(typ="safe", pure=True)
+    reader.Composer, reader.Constructor, reader.max_depth = _Composer, _Constructor, DEEPEST
+    return reader.load(text)
+
+
+def load_yaml(path: Path | str) -> dict[str, Any]:
+    """Read a YAML mapping. Raises StudyError in one line when absent, unreadable, of more than 256 KiB, with a key
+    twice or an alias, or not a mapping."""
+    try:
+        loaded = _parsed(read_text(Path(path), MAX_YAML))
+    except FileNotFoundError:
+        raise StudyError(f"{path}: not found; restore it with `git restore {path}` or correct the path") from None
+    except (*DAMAGE, YAMLError) as error:
+        reason = one_line(" ".join(str(getattr(error, "problem", None) or error).split()), 120)
+        raise StudyError(f"{path}: not readable as YAML ({reason})") from None
+    if not isinstance(loaded, dict):
+        raise StudyError(f"{path}: expected `key: value` lines, found {type(loaded).__name__}")
+    return loaded
+
+
 def load(path: Path | str = "params.yaml") -> Params:
     """The study's parameters. Raises StudyError (one line: section.key, value, remedy) for anything not valid."""
     return read_section(Params, load_yaml(path), str(path))
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    if not isinstance(value, dict):
+        return {name: value} if name else {}
+    return {k: v for key, item in value.items() for k, v in flat(item, f"{name}.{key}".lstrip(".")).items()}

@@ -205,7 +205,7 @@ class ProbeRecipe:
     """Defocused zone plate (see phantom.zone_plate_probe for the symbols)."""
 
     outer_zone_width_nm: float = limit(0, 1e4, open_low=True)
-    central_stop: float = limit(0, 0.999)
+    central_stop: float = limit(0, 1, open_high=True)
     defocus_um: float = limit(-1e6, 1e6)
     edge_px: float = limit(0, 100, open_low=True)
 

@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import fcntl
-import json
 import os
 import signal
 import sys
@@ -13,7 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ptychodose.errors import StudyError
-from ptychodose.formats.atomic import remove_stale
+from ptychodose.formats.atomic import remove_stale, write_json
+from ptychodose.formats.untrusted import one_line, quoted
+from ptychodose.study import machine
+from ptychodose.study.failing import advice, check_machine, of_machine
 from ptychodose.study.isa import PINS
 
 ROOT = Path(__file__).resolve().parents[3]  # of this copy: DVC's temporary experiments have their own
@@ -21,25 +23,27 @@ Environment = Callable[[], Mapping[str, str | None]]
 LOGS = Path("logs")
 OUTS = (Path("data"), Path("metrics"), LOGS)  # where killed writers may have left temporary files
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
-DISK |= {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}  # something else stands where an output belongs
+LOCKLESS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # flock on a file system without it, some NFS say
 
 
-def run(name: str, main: Callable[[], None], environment: Environment = lambda: PINS) -> None:
-    """Run a stage's `main` in the repository root, under a lock, and exit.
+def run(name: str, main: Callable[[], None], environment: Environment = lambda: PINS, parsed: bool = False) -> None:
+    """Run a stage's `main` in the repository root, under a lock, and exit. Words on the command line are help or a
+    mistake, unless the script has `parsed` them.
 
     What `environment` returns must be set before libraries load: otherwise the process starts itself again with it.
 
-    A StudyError or a failing disk becomes one line on stderr and exit status 1; DVC removes a stage's outs before
-    it runs, so the last line says how to get the previous result back. Durations go to logs/<name>.json, which
-    nothing digests. On Linux the stage dies with its parent.
+    A StudyError or a failing machine becomes one line on stderr and exit status 1, and a last line says what to do.
+    Durations go to logs/<name>.json, which nothing digests. On Linux the stage dies with its parent.
     """
+    if not parsed:
+        _no_words(name)
     here = os.getcwd()
     os.chdir(ROOT)
     _die_with_parent()
     started = time.time()
     try:
         _restart_with(environment(), here)
+        check_machine()
         with alone(name):
             remove_stale(ROOT, deep=False)
             for folder in OUTS:
@@ -52,16 +56,29 @@ def run(name: str, main: Callable[[], None], environment: Environment = lambda: 
     except MemoryError:
         _fail(name, "out of memory; close other programs or lower train.patterns_per_batch, compare.block_groups")
     except OSError as error:
-        if error.errno not in DISK:
+        gone = "whoever read what it prints has gone" if error.errno == errno.EPIPE else None
+        if (said := gone or of_machine(error)) is None:
             raise
-        remedy = "check free space, permissions and what stands there, then retry"
-        _fail(name, f"{error.filename or 'output'}: {error.strerror}; {remedy}")
+        _fail(name, said)
     _log(name, time.time() - started)
 
 
+def _no_words(name: str) -> None:
+    """Exit with what the script does (0) when that is asked for, in one line (2) when anything else is."""
+    words = sys.argv[1:]
+    where = "it takes no arguments: what it can be told is in params.yaml"
+    if {"-h", "--help"} & set(words):
+        print(f"{(sys.modules['__main__'].__doc__ or name).strip()}\n\n{where}")
+        raise SystemExit(0)
+    if words:
+        print(
+            f"error: {quoted(words[0])}: not understood by {name}; {where}, --help says what it does", file=sys.stderr
+        )
+        raise SystemExit(2)
+
+
 def _fail(name: str, message: str) -> None:
-    back = "`git checkout dvc.lock params.yaml && dvc checkout` brings the last committed result back"
-    print(f"error: {message}\n{name} did not finish; {back}", file=sys.stderr)
+    print(f"error: {one_line(message, 2000)}\n{name} did not finish; {advice(name)}", file=sys.stderr)
     raise SystemExit(1)
 
 
@@ -77,14 +94,26 @@ def _restart_with(environment: Mapping[str, str | None], folder: str) -> None:
 @contextmanager
 def alone(name: str) -> Iterator[None]:
     """Hold the lock of a stage; a killed DVC can leave one running, and two writers must never meet. StudyError when
-    another process holds it."""
+    another process holds it; where the file system has no locks, a line says that nobody looks."""
     LOGS.mkdir(exist_ok=True)
-    with open(LOGS / f"{name}.lock", "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError(f"{name} is already running in this folder; wait for it or stop it, then retry") from None
+    path = LOGS / f"{name}.lock"
+    if path.is_symlink():
+        raise StudyError(f"{path}: a link, which may lead anywhere; remove it, then retry")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise StudyError(f"{name} is already running in this folder; wait for it or stop it, then retry") from None
+    except OSError as error:
+        if error.errno not in LOCKLESS:
+            raise
+        told = f"{path}: this file system has no locks ({error.strerror}), so nothing prevents two runs at once"
+        print(f"note: {told}; start only one", file=sys.stderr)
+    try:
         yield
+    finally:
+        os.close(handle)
 
 
 def _die_with_parent() -> None:
@@ -97,5 +126,6 @@ def _die_with_parent() -> None:
 
 
 def _log(name: str, seconds: float) -> None:
-    with suppress(OSError), open(LOGS / f"{name}.json", "w", encoding="utf-8") as file:
-        json.dump({"stage": name, "seconds": round(seconds, 1), "cpu_seconds": round(time.process_time(), 1)}, file)
+    spent = {"seconds": round(seconds, 1), "cpu_seconds": round(time.process_time(), 1)}
+    with suppress(OSError, ImportError):
+        write_json(LOGS / f"{name}.json", {"stage": name, **spent, "machine": machine.describe()})

@@ -9,6 +9,7 @@ from typing import Any
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import atomic_path
+from ptychodose.formats.untrusted import one_line
 from ptychodose.sweeps import statistics
 from ptychodose.sweeps.design import Run
 
@@ -87,7 +88,9 @@ def read(path: Path) -> list[Row]:
     except FileNotFoundError:
         raise StudyError(f"{path}: not found; run `make sweep`") from None
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise StudyError(f"{path}: line {lines.line_num} is damaged ({error}); `git restore {path}`") from None
+        raise StudyError(
+            f"{path}: line {lines.line_num} is damaged ({one_line(error)}); `git restore {path}`"
+        ) from None
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:

@@ -1,16 +1,17 @@
 """What a crate describes: the runs of dvc.lock and the files behind them, provided all are as recorded."""
 
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import sha256_file
-from ptychodose.formats.untrusted import is_inside, one_line
+from ptychodose.formats.untrusted import DAMAGE, MAX_JSON, is_inside, one_line, quoted, read_text
 from ptychodose.integrity import record, revision, verify
 from ptychodose.study import manifest
-from ptychodose.study.params import load_yaml
+from ptychodose.study.params import flat, load_yaml
 
 BESIDE = {
     "CITATION.cff", "LICENSE", "README.md", "dvc.lock", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock"
@@ -33,7 +34,7 @@ class Run:
 def read() -> tuple[list[Run], dict[str, str]]:
     """Runs in the order of dvc.lock, and the SHA256 of every file by path, sorted.
 
-    Raises StudyError when `verify` or `dvc status` finds anything, and when a file beside them is missing.
+    Raises StudyError when `verify` finds anything, and when a file beside them is missing.
     """
     _check_study()
     rows = {row.path: row.sha256 for row in record.rows(manifest.read(manifest.JOINED))}
@@ -48,19 +49,9 @@ def read() -> tuple[list[Run], dict[str, str]]:
 
 def _check_study() -> None:
     """Files must be those on record, and code, data and parameters those that every stage ran with."""
-    bad = next((finding for finding in verify.verify() if finding.kind != verify.OK), None)
+    bad = next((finding for finding in verify.verify() if finding.kind != record.OK), None)
     if bad is not None:
         raise StudyError(f"{bad.path}: {bad.detail}; `python src/study.py verify` says all of it and what to do")
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]  # half a second
-    from dvc.repo import Repo  # type: ignore[import-untyped]
-
-    try:
-        changed = Repo().status()
-    except DvcException as error:
-        raise StudyError(f"dvc.lock: DVC cannot compare it ({one_line(error)}); see `dvc status`") from None
-    if changed:
-        stage = min(changed)
-        raise StudyError(f"stage {stage}: not as in dvc.lock ({one_line(changed[stage])}); run `dvc repro`")
 
 
 def _run(stage: str, entry: dict[str, Any], known: list[str]) -> Run:
@@ -71,7 +62,7 @@ def _run(stage: str, entry: dict[str, Any], known: list[str]) -> Run:
     uses, makes = (
         [name for item in entry.get(kind, []) for name in _expand(item["path"], known)] for kind in ("deps", "outs")
     )
-    parameters = revision.flat(entry.get("params", {}).get("params.yaml", {}))
+    parameters = flat(entry.get("params", {}).get("params.yaml", {}))
     return Run(stage, entry["cmd"], script.group(), uses, makes, dict(sorted(parameters.items())))
 
 
@@ -80,3 +71,50 @@ def _expand(path: str, known: list[str]) -> list[str]:
     if not is_inside(path):
         raise StudyError(f"{path}: not a path inside the study, so a crate cannot hold it; copy it to data/base")
     return [name for name in known if name.startswith(f"{path}/")] if Path(path).is_dir() else [path]
+
+
+def citation() -> dict[str, Any]:
+    """CITATION.cff, whose title, version, licence, authors, keywords and date are such that a crate can hold them.
+    Raises StudyError naming the key that is not (the citation file format 1.2 allows more)."""
+    cited = load_yaml("CITATION.cff")
+    authors, date = cited.get("authors"), str(cited.get("date-released", "2000-01-01"))
+    good = {key: _is_text(cited.get(key)) for key in ("title", "version")}
+    good["license"] = _is_text(cited.get("license")) and re.fullmatch(r"[\w.+-]+", str(cited["license"])) is not None
+    good["authors"] = isinstance(authors, list) and authors != [] and all(map(_is_author, authors))
+    good["keywords"] = _are_texts(cited.get("keywords", []))
+    good["date-released"] = re.fullmatch(r"\d{4}-\d\d-\d\d", date) is not None
+    for key, fits in good.items():
+        if not fits:
+            raise StudyError(f"CITATION.cff: {key}: {quoted(cited.get(key))} is none that a crate can hold; correct it")
+    return cited
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | int | float) and str(value).strip() != "" and str(value).isprintable()
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and each.isprintable() for each in value)
+
+
+def _is_author(row: object) -> bool:
+    """A name in one piece or in two, and an address that is one."""
+    if not isinstance(row, dict) or not all(map(_is_text, row.values())):
+        return False
+    links = (str(row[key]) for key in ("orcid", "website") if key in row)
+    return not {"name", "given-names", "family-names"}.isdisjoint(row) and all(
+        re.match("https?://", each) for each in links
+    )
+
+
+def project() -> dict[str, Any]:
+    """Section `project` of pyproject.toml, with description and dependencies. Raises StudyError where it lacks them."""
+    try:
+        found = tomllib.loads(read_text(Path("pyproject.toml"), MAX_JSON)).get("project")
+        if not isinstance(found, dict) or not _are_texts([found.get("description")]):
+            raise ValueError("no description in [project]")
+        if not _are_texts(found.get("dependencies")):
+            raise ValueError("no dependencies in [project]")
+    except DAMAGE as error:
+        raise StudyError(f"pyproject.toml: {one_line(error)}; `git restore pyproject.toml`") from None
+    return found

@@ -2,13 +2,13 @@
 
 RO-Crate 1.3 (w3id.org/ro/crate/1.3) and its profile Provenance Run Crate 0.6 (w3id.org/ro/wfrun/provenance/0.6):
 dvc.yaml is the workflow, a stage's script its tool, what dvc.lock says of a stage its run. When and by whom it was
-run is left out, so equal studies give equal bytes.
+run is left out, so equal studies give equal bytes. A file that the crate lacks has an identifier that starts with #
+and its path as `localPath`; the workflow itself must be there.
 """
 
 import json
 import re
 import subprocess
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,13 @@ from urllib.parse import quote
 from rocrate.model import ComputerLanguage, ContextEntity, Entity  # type: ignore[import-untyped]
 from rocrate.rocrate import ROCrate  # type: ignore[import-untyped]
 
+from ptychodose.archive import crate_files
+from ptychodose.archive.crate_files import Run
 from ptychodose.errors import StudyError
 from ptychodose.formats.atomic import atomic_folder, sha256_file
-from ptychodose.integrity import crate_files
-from ptychodose.integrity.crate_files import Run
-from ptychodose.study.params import load_yaml
 
 VERSION = "1.3"
-METADATA = "ro-crate-metadata.json"
+METADATA, WORKFLOW = "ro-crate-metadata.json", "dvc.yaml"
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.6": "Process Run Crate",
     "https://w3id.org/ro/wfrun/workflow/0.6": "Workflow Run Crate",
@@ -41,23 +40,21 @@ FORMATS = {
 
 def write(out: Path, with_data: bool) -> int:
     """Write the crate of the study in the current folder to the folder `out`; returns the number of files it
-    describes. Without `with_data` it is the metadata alone, which names files by path, size and SHA256.
+    describes. Without `with_data` it is the metadata, which names files by path, size and SHA256, and dvc.yaml.
 
-    Raises StudyError when `verify` or `dvc status` finds anything, when `out` holds anything but an earlier crate, and
+    Raises StudyError when `verify` finds anything, when `out` holds anything but an earlier crate, and
     when the disk fails; `out` then stays as it was.
     """
     _check_target(out)
     runs, files = crate_files.read()
-    crate = _describe(runs, files)
+    held = files if with_data else {WORKFLOW: files[WORKFLOW]}
+    crate = _describe(runs, files, held)
     try:
         with atomic_folder(out) as folder:
-            if with_data:
-                crate.write(folder)
-                for path, sha256 in files.items():
-                    if sha256_file(folder / path) != sha256:
-                        raise StudyError(f"{path}: changed while it was copied; write the crate again")
-            else:
-                crate.metadata.write(folder)
+            crate.write(folder)
+            for path, sha256 in held.items():
+                if sha256_file(folder / path) != sha256:
+                    raise StudyError(f"{path}: changed while it was copied; write the crate again")
     except OSError as error:
         raise StudyError(f"{error.filename or out}: {error.strerror}; check free space and permissions") from None
     return len(files)
@@ -71,21 +68,21 @@ def _check_target(out: Path) -> None:
         raise StudyError(f"{out}: exists and is not a crate; name another folder with --out")
 
 
-def _describe(runs: list[Run], files: Mapping[str, str]) -> ROCrate:
-    crate = ROCrate(version=VERSION)
+def _describe(runs: list[Run], files: Mapping[str, str], held: Mapping[str, str]) -> ROCrate:
+    crate, versions = ROCrate(version=VERSION), dict(_locked_versions())
     _describe_root(crate)
-    entities = {path: crate.add_file(path, path, properties=_file(path, sha256)) for path, sha256 in files.items()}
-    scripts, workflow = [entities[path] for path in sorted({run.script for run in runs})], entities["dvc.yaml"]
-    for entity in (*scripts, workflow):  # files that are also code; the library sets a type only when it makes one
-        more = ["ComputationalWorkflow"] if entity is workflow else []
-        entity.properties().update({"@type": ["File", "SoftwareSourceCode", *more], "name": entity.id})
-    properties = {"name": "DVC", "url": "https://dvc.org", "identifier": "https://dvc.org"}
+    entities = {path: _file(crate, path, sha256, path in held) for path, sha256 in files.items()}
+    for path in {WORKFLOW, *(run.script for run in runs)}:  # also code; the library sets a type only when it makes one
+        more = ["ComputationalWorkflow"] if path == WORKFLOW else []
+        entities[path].properties().update({"@type": ["File", "SoftwareSourceCode", *more], "name": path})
+    properties = {"name": "DVC", "url": "https://dvc.org", "identifier": "https://dvc.org", "version": versions["dvc"]}
+    workflow = entities[WORKFLOW]
     workflow["programmingLanguage"] = crate.add(ComputerLanguage(crate, "https://dvc.org/", properties))
-    workflow["hasPart"] = scripts
+    workflow["hasPart"] = [entities[path] for path in sorted({run.script for run in runs})]
     workflow["softwareRequirements"] = [
-        _add(crate, f"https://pypi.org/project/{name}/{version}/", "SoftwareApplication", name=name,
+        _add(crate, f"https://pypi.org/project/{name}/{version}/", "SoftwareApplication", name=name, version=version,
              softwareVersion=version, url=f"https://pypi.org/project/{name}/{version}/")
-        for name, version in _locked_versions()
+        for name, version in versions.items()
     ]  # fmt: skip
     crate.mainEntity = workflow
     crate.root_dataset["mentions"] = _actions(crate, runs, entities)
@@ -93,24 +90,21 @@ def _describe(runs: list[Run], files: Mapping[str, str]) -> ROCrate:
     return crate
 
 
-def _add(crate: ROCrate, identifier: str, kind: str, **properties: Any) -> Entity:
+def _add(crate: ROCrate, identifier: str, kind: str | list[str], **properties: Any) -> Entity:
     """Something that is no file, added once however often it is named."""
     return crate.get(identifier) or crate.add(ContextEntity(crate, identifier, {"@type": kind, **properties}))
 
 
 def _describe_root(crate: ROCrate) -> None:
     """Title, authors, date and licence of CITATION.cff; the description of pyproject.toml."""
-    cited, root = load_yaml("CITATION.cff"), crate.root_dataset
-    for key in ("title", "version", "license", "authors"):
-        if not cited.get(key):
-            raise StudyError(f"CITATION.cff: no {key}; add it")
+    cited, root = crate_files.citation(), crate.root_dataset
     root["name"], root["version"], root["datePublished"] = cited["title"], str(cited["version"]), _date(cited)
-    root["description"], root["keywords"] = _project()["description"], list(cited.get("keywords", []))
+    root["description"], root["keywords"] = crate_files.project()["description"], list(cited.get("keywords", []))
     root["author"] = [_author(crate, number, row) for number, row in enumerate(cited["authors"], 1)]
     licence, said = f"https://spdx.org/licenses/{cited['license']}", "Licence of all files: see LICENSE"
     root["license"] = _add(crate, licence, "CreativeWork", name=cited["license"], description=said)
     root["conformsTo"] = [
-        _add(crate, profile, "CreativeWork", name=name, version=profile.rsplit("/", 1)[1])
+        _add(crate, profile, ["CreativeWork", "Profile"], name=name, version=profile.rsplit("/", 1)[1])
         for profile, name in PROFILES.items()
     ]
 
@@ -132,16 +126,21 @@ def _author(crate: ROCrate, number: int, row: Mapping[str, Any]) -> Entity:
     return _add(crate, identifier, "Organization" if "name" in row else "Person", name=row.get("name", person))
 
 
-def _file(path: str, sha256: str) -> dict[str, str]:
+def _file(crate: ROCrate, path: str, sha256: str, held: bool) -> Entity:
     kind = FORMATS.get(path) or FORMATS.get(Path(path).suffix, "text/plain")
-    return {"contentSize": str(Path(path).stat().st_size), "sha256": sha256, "encodingFormat": kind}
+    properties = {"contentSize": str(Path(path).stat().st_size), "sha256": sha256, "encodingFormat": kind}
+    if held:
+        return crate.add_file(path, path, properties=properties)
+    entity = _add(crate, f"#file/{quote(path)}", "File", localPath=path, **properties)
+    crate.root_dataset.append_to("hasPart", entity)
+    return entity
 
 
 def _actions(crate: ROCrate, runs: list[Run], entities: Mapping[str, Entity]) -> list[Entity]:
     """The run of the workflow, from what no stage makes to what all make, then that of every stage."""
     made = {path for run in runs for path in run.makes}
     used = {path for run in runs for path in run.uses} - made
-    whole = Run("the whole study", "dvc repro", "dvc.yaml", sorted(used), sorted(made), {})
+    whole = Run("the whole study", "dvc repro", WORKFLOW, sorted(used), sorted(made), {})
     named = {"#study": whole} | {f"#stage/{run.stage}": run for run in runs}
     return [_action(crate, identifier, run, entities) for identifier, run in named.items()]
 
@@ -160,12 +159,8 @@ def _parameter(crate: ROCrate, name: str, value: Any) -> Entity:
     return _add(crate, f"#parameter/{quote(name)}={quote(text, safe='')}", "PropertyValue", name=name, value=kept)
 
 
-def _project() -> dict[str, Any]:
-    return tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-
 def _locked_versions() -> list[tuple[str, str]]:
     """Name and locked version of the libraries that pyproject.toml asks for."""
-    wanted = {re.split(r"[^\w.-]", requirement)[0] for requirement in _project()["dependencies"]}
+    wanted = {re.split(r"[^\w.-]", requirement)[0] for requirement in crate_files.project()["dependencies"]}
     pins = re.findall(r"^([\w.-]+)==([\w.+-]+)", Path("requirements.lock").read_text(encoding="utf-8"), re.M)
     return [(name, version) for name, version in pins if name in wanted]

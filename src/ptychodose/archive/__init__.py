@@ -1,0 +1,1 @@
+"""The finished study for others."""
