@@ -75,7 +75,8 @@ def _cxi(folder: Path) -> Path:
 def _read_cxi(path: Path) -> object:
     with cxi.dataset(path) as found:
         counts = found.read()
-    positive = (found.signal, found.nodes.pitch, found.diameter, found.pixel_m, found.geometry.energy_ev, found.dose)
+    positive = (found.signal, found.nodes.pitch, found.pixel_m, found.geometry.energy_ev, found.dose)
+    assert found.diameter >= 0, "0 of a probe whose light is in one pixel"
     assert min(positive) > 0 and np.isfinite(positive).all()
     assert np.isfinite(found.positions).all() and len(found.nodes.index) == len(found) == len(counts)
     arrays = (found.positions, found.nodes.index, found.probe, found.mask, found.background)

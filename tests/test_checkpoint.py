@@ -164,7 +164,7 @@ def test_states_are_kept_now_and_then_and_cleared_at_the_end():
     assert old.load() is None and other.load() == {}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_stage_goes_on_where_it_was_and_gives_the_same_bytes(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "study", symlinks=True)
     study = Study(tmp_path / "study", finished.home)

@@ -99,7 +99,8 @@ def test_a_change_of_dose_keeps_the_networks_of_procedural_objects(copied):
         assert f"Running stage '{stage}'" not in done
 
 
-@pytest.mark.parametrize("size", [0, pytest.param(16, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("size", [0, 16])
 def test_group_size_is_one_parameter(copied, size):
     copied.edit(
         "params.yaml",
@@ -143,6 +144,7 @@ def test_bad_requests_end_in_one_line(copied, edit, words):
     assert copied.study("verify").returncode == 0, "the previous result came back"
 
 
+@pytest.mark.soak
 def test_a_skipped_view_is_reported_with_its_reason(copied):
     copied.edit("params.yaml", {"overlap": {"sparse": None}})
     copied.dvc("repro")

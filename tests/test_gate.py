@@ -77,7 +77,7 @@ def row(net, settings, scan, obj, seed):
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_hybrid_is_nowhere_more_than_two_per_cent_above_its_start(table):
     ratios = {}
     for family, view, dose, _ in table:
@@ -94,7 +94,7 @@ def test_the_hybrid_is_nowhere_more_than_two_per_cent_above_its_start(table):
 HELD = {"dense": ((0.60, 0.82), (0.90, 0.98)), "sparse": ((0.50, 0.76), (0.80, 0.98))}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("arm", ["start", "hybrid"])
 @pytest.mark.parametrize("lattice", HELD)
 def test_error_bars_hold_on_average_from_a_thousand_photons_up(table, arm, lattice):
