@@ -184,7 +184,7 @@ def test_counts_beyond_what_a_file_holds_are_refused_and_the_largest_dose_works(
     for dose, fits in ((usable, True), (1.12 * usable, False)):
         scan = acquisition.plan(made, SETTINGS, dose, 1)["test"]
         expected = scan.expected(made.obj).max()
-        assert (expected <= acquisition.BRIGHTEST) == fits
+        assert (expected <= noise.BRIGHTEST) == fits
         if fits:
             (first, *_) = acquisition.counts(made.obj, scan, noise.stream(1, "noise/test"))
             assert abs(int(first.max()) - expected) < 0.1 * expected
