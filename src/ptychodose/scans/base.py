@@ -91,7 +91,7 @@ def geometry(settings: Generate) -> Geometry:
 def _from_recipe(
     path: Path, settings: Generate, rng: np.random.Generator
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
+    recipe: Recipe = read_section(Recipe, load_yaml(path, by_hand=True), str(path))
     obj = textures.synthetic_object((recipe.rows, recipe.columns), recipe.phase_std, recipe.amplitude_std, rng)
     return obj, _probe(path, recipe, settings)[None]
 
@@ -128,7 +128,7 @@ def _probe(path: Path, recipe: Recipe, settings: Generate) -> NDArray[np.complex
 
 def plate_of(path: Path) -> ZonePlate:
     """The zone plate of a recipe (.yaml), which a probe can be made of. StudyError as `load`."""
-    recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
+    recipe: Recipe = read_section(Recipe, load_yaml(path, by_hand=True), str(path))
     return _plate(recipe)
 
 
