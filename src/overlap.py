@@ -29,7 +29,7 @@ def main() -> None:
     with cxi.dataset(SPLITS["train"]) as train, cxi.dataset(SPLITS["test"]) as test:
         scans = {"train": train, "test": test}
         if simulated:
-            _check_numbers(study, train)
+            _check_numbers(study, train, test)
         for number, (name, ratio) in enumerate(study.views().items()):
             path = OUT / f"{name}.h5"
             if ratio is None:
@@ -48,21 +48,29 @@ def main() -> None:
     write_stage_manifest("overlap", inputs=list(SPLITS.values()), outputs=outputs)
 
 
-def _check_numbers(study: Params, train: Scan) -> None:
-    """StudyError, with one command for all views, unless each can have its training patterns in groups."""
-    asked = {"train_patterns": study.overlap.train_patterns, "neighbours": study.overlap.neighbours}
-    usable = dict(asked)
+def _check_numbers(study: Params, train: Scan, test: Scan) -> None:
+    """StudyError, with one command that works for all views, unless each can have its training patterns in groups."""
+    rooms: dict[str, list[views.Room]] = {"train": [], "test": []}
     for number, (name, ratio) in enumerate(study.views().items()):
         if ratio is not None:
             step = lattice.stride(ratio, study.generate.nodes_per_diameter, f"overlap.{name}")
-            rule, rng = _rule(study, name, "train"), noise.stream(study.seed, "views", number)
-            found = views.fitting(train, step, asked["train_patterns"], rule, rng)
-            usable = {key: min(usable[key], value) for key, value in zip(asked, found, strict=True)}
-    if usable != asked:
-        words = " ".join(f"-S overlap.{key}={value}" for key, value in usable.items() if value != asked[key])
+            for split, scan, wanted in (("train", train, study.overlap.train_patterns), ("test", test, None)):
+                rng = noise.stream(study.seed, "views", number)
+                rooms[split].append(views.room(scan, step, wanted, _rule(study, name, split), rng))
+    asked = (study.overlap.train_patterns, study.overlap.neighbours)
+    usable = views.fitting(rooms["train"], rooms["test"], *asked) if rooms["train"] else asked
+    if usable is None:
+        held = [f"{part.sizes[0]} for groups of {part.largest}" for parts in rooms.values() for part in parts]
         raise StudyError(
-            f"overlap: train_patterns = {asked['train_patterns']} and neighbours = {asked['neighbours']} do not fit "
-            f"the {len(train)} patterns of the finest scan; nearest usable value together: `dvc exp run {words}`"
+            f"overlap: no numbers of patterns and neighbours fit: complete scans of the views hold {', '.join(held)}; "
+            "lower group_size of the arms, raise overlap.sparse or dense, or use a larger generate.base"
+        )
+    if usable != asked:
+        names = ("train_patterns", "neighbours")
+        words = [f"-S overlap.{k}={new}" for k, new, old in zip(names, usable, asked, strict=True) if new != old]
+        raise StudyError(
+            f"overlap: train_patterns = {asked[0]} and neighbours = {asked[1]} do not fit the {len(train)} patterns of "
+            f"the finest scan; nearest usable value together: `dvc exp run {' '.join(words)}`"
         )
 
 

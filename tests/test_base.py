@@ -1,12 +1,13 @@
 """Bases: NPZ of every allowed kind load alike, everything else is refused in one line."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 from ptychodose.errors import StudyError
-from ptychodose.physics import noise
+from ptychodose.physics import noise, overlap
 from ptychodose.scans import acquisition, base
 from ptychodose.study.settings import Generate
 from scenes import ROOT
@@ -27,6 +28,12 @@ def arrays(size=64, shape=(201, 143), dtype=np.complex64):
     obj = (0.8 * np.exp(1j * rng.standard_normal(shape))).astype(dtype)
     y, x = np.indices((size, size)) - size / 2
     return {"objectGuess": obj, "probeGuess": np.exp(-(y**2 + x**2) / 200).astype(dtype)}
+
+
+RECIPE = (
+    "size: 64\nrows: 300\ncolumns: 120\nphase_std: 0.5\namplitude_std: 0.1\n"
+    "probe: {outer_zone_width_nm: 29.26, central_stop: 0.4, defocus_um: 60.5, edge_px: 0.7}\n"
+)
 
 
 def load(tmp_path, content):
@@ -106,10 +113,7 @@ def test_absent_truncated_and_foreign_files(tmp_path):
 
 def test_a_recipe_repeats_with_its_seed_and_names_a_bad_key(tmp_path):
     path = tmp_path / "recipe.yaml"
-    text = (
-        "size: 64\nrows: 300\ncolumns: 120\nphase_std: 0.5\namplitude_std: 0.1\n"
-        "probe: {outer_zone_width_nm: 29.26, central_stop: 0.4, defocus_um: 60.5, edge_px: 0.7}\n"
-    )
+    text = RECIPE
     path.write_text(text)
     settings = dataclasses.replace(SETTINGS, base=str(path))
     first, again = (base.load(settings, noise.stream(4, "object")).obj for _ in range(2))
@@ -149,6 +153,12 @@ def test_a_geometry_under_which_no_probe_fits_is_refused_with_what_works(changes
         ("outer_zone_width_nm", 2, "probe.outer_zone_width_nm 12.8 to 205"),
         ("defocus_um", 300, "spreads the probe to"),
         ("defocus_um", 5000, "spreads the probe to"),
+        ("defocus_um", -1e6, "usable is up to 121"),
+        (
+            "central_stop",
+            0.9999999999999999,
+            "zone plate: its pupil of 14 detector pixels in radius, less the stop, sends no",
+        ),
     ],
 )
 def test_a_recipe_whose_probe_does_not_fit_its_window_is_refused(key, value, words, tmp_path):
@@ -158,6 +168,35 @@ def test_a_recipe_whose_probe_does_not_fit_its_window_is_refused(key, value, wor
     with pytest.raises(StudyError) as caught:
         base.load(dataclasses.replace(SETTINGS, base=str(tmp_path / "r.yaml")), noise.stream(0, "object"))
     assert words in str(caught.value), caught.value
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("width", [14, 29.26, 100])
+def test_the_defocus_that_is_named_works_and_one_that_folds_back_into_a_narrow_probe_is_found(width, sign, tmp_path):
+    """Beyond the window the phase of the defocus is undersampled: at some of them the probe looks sharp again."""
+    text = RECIPE.replace("29.26", str(width))
+
+    def made(defocus):
+        (tmp_path / "r.yaml").write_text(text.replace("60.5", f"{sign * defocus}"))
+        return base.load(dataclasses.replace(SETTINGS, base=str(tmp_path / "r.yaml")), noise.stream(0, "object")).probe
+
+    for wrong in (0.5e6, 1e6):
+        with pytest.raises(StudyError, match="usable is up to") as caught:
+            made(wrong)
+    usable = float(re.search(r"up to ([^,]+),", str(caught.value))[1])
+    assert usable > 5
+    for fits in (usable, 0.5 * usable, 0.0):
+        assert overlap.encircled_diameter(made(fits)) <= base.WIDEST * 64
+    with pytest.raises(StudyError):
+        made(1.6 * usable)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_hard_edge_is_drawn_without_a_warning(tmp_path):
+    (tmp_path / "r.yaml").write_text(RECIPE.replace("edge_px: 0.7", "edge_px: 1e-6"))
+    assert base.load(
+        dataclasses.replace(SETTINGS, base=str(tmp_path / "r.yaml")), noise.stream(0, "object")
+    ).probe.any()
 
 
 # From a base to a scan
@@ -184,7 +223,7 @@ def test_counts_beyond_what_a_file_holds_are_refused_and_the_largest_dose_works(
     for dose, fits in ((usable, True), (1.12 * usable, False)):
         scan = acquisition.plan(made, SETTINGS, dose, 1)["test"]
         expected = scan.expected(made.obj).max()
-        assert (expected <= acquisition.BRIGHTEST) == fits
+        assert (expected <= noise.BRIGHTEST) == fits
         if fits:
             (first, *_) = acquisition.counts(made.obj, scan, noise.stream(1, "noise/test"))
             assert abs(int(first.max()) - expected) < 0.1 * expected

@@ -12,6 +12,7 @@ import pytest
 from closure import ROOT
 from ptychodose.compare import benchmark
 from ptychodose.errors import StudyError
+from ptychodose.physics import noise
 from ptychodose.study import params
 from sandbox import fresh
 from scenes import scene
@@ -101,6 +102,23 @@ BAD = {
     "1e300 photons": (lambda a: {"counts": a["counts"] * 1e300}, "beyond any detector"),
     "no photons": (lambda a: {"counts": 0 * a["counts"]}, "counts is dark"),
     "dark probe": (lambda a: {"probeGuess": 0 * a["probeGuess"]}, "probeGuess is dark or overflows"),
+    "all background": (lambda a: {"background": np.float64(9)}, "counts is dark: .* no more than the background"),
+    "all masked": (lambda a: {"mask": np.zeros((64, 64), bool)}, "counts is dark"),
+    "1e300 roots": (lambda a: {"counts": None, "diffraction": a["counts"] * 1e300}, "diffraction: inf is no count"),
+    "glaring probe": (lambda a: {"probeGuess": a["probeGuess"].astype(complex) * 1e200}, "probeGuess is dark or over"),
+    "glaring object": (
+        lambda a: {"objectGuess": a["objectGuess"].astype(complex) * 1e60},
+        "objectGuess is dark or over",
+    ),
+    "dark object": (lambda a: {"objectGuess": 0 * a["objectGuess"]}, "objectGuess is dark"),
+    "probe of unit energy": (
+        lambda a: {"probeGuess": a["probeGuess"] / 115},
+        "probeGuess has 1 photons.* by about 101,",
+    ),
+    "probe of 1e8 photons": (
+        lambda a: {"probeGuess": a["probeGuess"] * 100},
+        r"probeGuess has 1.3\de.08 photons, a patt",
+    ),
     "overflowing probe": (lambda a: {"probeGuess": a["probeGuess"] * 1e30}, "probeGuess is dark or overflows"),
     "no counts": (lambda a: {"counts": None}, "'counts'.*'diffraction'"),
     **{f"no {key}": (lambda a, key=key: {key: None}, f"{key}.*missing") for key in benchmark.KEYS[2:]},
@@ -124,6 +142,29 @@ BAD = {
     "oblong": (lambda a: {"counts": a["counts"][:, :32], "probeGuess": a["probeGuess"][:32]}, "disagree"),
     "object modes": (lambda a: {"objectGuess": a["objectGuess"][None]}, "objectGuess.*disagree"),
 }
+
+
+def test_a_mask_and_a_background_are_not_mistaken_for_another_dose(small, tmp_path):
+    """A beamstop that hides a third of the photons, and half a count of background in each of 4096 pixels."""
+    more = noise.draw_counts(np.full(small.scan.counts.shape, 0.5), noise.stream(0, "noise/test"))
+    beamstop = np.hypot(*(np.indices((64, 64)) - 32)) > 9
+    given = content(small, len(small.scan)) | {"counts": small.scan.counts + more, "background": np.float64(0.5)}
+    path = save(tmp_path / "a_d1e4.npz", given | {"mask": beamstop})
+    assert benchmark.read(path)[0].signal < 0.75e4
+    benchmark._check_dose(path, 1e4)
+    for named in (7e3, 1.5e4):
+        with pytest.raises(StudyError, match=r"its name says .* and it has (9|10)\d+"):
+            benchmark._check_dose(path, named)
+
+
+def test_every_file_must_be_of_its_dose_before_anything_is_trained(small, tmp_path, monkeypatch):
+    for split in ("train", "test"):
+        save(tmp_path / f"a_d10000_{split}.npz", content(small, len(small.scan)))
+    sparse = content(small, len(small.scan)) | {"counts": small.scan.counts // 9}
+    save(tmp_path / "a_d10000_test.npz", sparse)
+    monkeypatch.setattr(benchmark, "_train", lambda *_: pytest.fail("trained"))
+    with pytest.raises(StudyError, match=r"a_d10000_test\.npz"):
+        benchmark.run(tmp_path, "a", params.load(ROOT / "params.yaml"))
 
 
 def test_counts_of_another_dose_than_the_name_says_are_refused(small, tmp_path):

@@ -56,6 +56,7 @@ TUNED = {
     diagnosis: {"CLEAR": 3.0},
     bundles: {"ALIKE": 0.7},
     live: {"SHORT": 15},
+    benchmark: {"LEVELS": (0.05, 2.0), "SPREAD": 0.2},
     nuisances: {"DOSE": 1e4, "HOT": 20.0, "STOP": 3, "DEAD": 0.01, "TREMBLES": 7},
     joint: {"SLACK": 1e-3, "SOFT": 0.01},
     solve: {"FIRST": 15, "ALIGNED": 10, "PLACED": (10, 15), "SETTLED": 40, "ROUNDS": 10, "DRIFT": 0.3,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ptychodose.errors import StudyError
 from ptychodose.physics import noise
 
 
@@ -11,6 +12,15 @@ def test_poisson_mean_equals_variance():
     counts = noise.draw_counts(np.broadcast_to(rates, (40000, 4)), noise.stream(1, "noise/train")).astype(float)
     assert counts.mean(0) == pytest.approx(rates, rel=0.05)
     assert counts.var(0) == pytest.approx(rates, rel=0.05)
+
+
+@pytest.mark.parametrize("rate", [2.0**32, 1e30, np.nan, np.inf])
+def test_counts_that_would_wrap_are_never_drawn(rate):
+    """Not by training either, whose doses are parameters of their own."""
+    rng = noise.stream(4, "noise/train")
+    with pytest.raises(StudyError, match="more than a file can count; lower the dose"):
+        noise.draw_counts(np.array([1.0, rate]), rng)
+    assert 0.9999 * noise.BRIGHTEST < noise.draw_counts(np.array([noise.BRIGHTEST]), rng)[0] < 2**32 - 1
 
 
 def test_thinning_is_poisson_with_independent_parts():

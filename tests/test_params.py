@@ -1,6 +1,7 @@
 """params.yaml: every spelling of a number is one value, every mistake is one line that names the remedy."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,42 @@ def test_files_that_are_not_parameters(tmp_path, text):
         params.load(path)
     with pytest.raises(StudyError, match="not found"):
         params.load(tmp_path / "absent.yaml")
+
+
+def as_typed(path, text):
+    """The committed file with a dose as typed."""
+    path.write_text(COMMITTED.read_text().replace("dose: 10000 ", f"dose: {text} "))
+    return params.load(path).dose
+
+
+TWO_WAYS = {
+    **{"05000": "5000", "-010": "-10", "1_000": "1000"},
+    **dict.fromkeys(("0o17", "1:30", "1:30.5", "1_0.5", "010.5"), "decimal"),
+    **{"yes": "true", "y": "true", "No": "false", "off": "false"},
+}
+
+
+@pytest.mark.parametrize("text", TWO_WAYS)
+def test_what_versions_of_yaml_read_differently_is_refused_with_its_line_and_how_to_write_it(tmp_path, text):
+    """In params.yaml and recipes, which people type and other programs read; a lock that DVC writes may hold it."""
+    said = rf"line 2: dose: '{re.escape(text)}' is read in two ways; write .*{TWO_WAYS[text]}"
+    for typed in (text, f"{text}  # a reason"):
+        with pytest.raises(StudyError, match=said):
+            as_typed(tmp_path / "params.yaml", typed)
+    assert params.load_yaml(tmp_path / "params.yaml")["dose"] is not None
+
+
+def test_in_quotes_it_is_a_text_for_all(tmp_path):
+    for text in ("yes", "1:30", "off"):
+        with pytest.raises(StudyError, match=rf"dose: '{text}' is not a finite number"):
+            as_typed(tmp_path / "params.yaml", f"'{text}'")
+
+
+@pytest.mark.parametrize(
+    "text", ["5000", "1e4", "1E+4", "1.e4", ".5", "+.5e+3", "0x1F", "0.5", "0.0625", "10.0", "0b11"]
+)
+def test_numbers_that_are_read_in_one_way_pass(tmp_path, text):
+    assert as_typed(tmp_path / "params.yaml", text) == parse_yaml(f"dose: {text}\n", "p.yaml")["dose"]
 
 
 def test_whole_numbers_keep_every_digit_and_may_be_written_as_floats(edited):

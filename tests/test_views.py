@@ -1,16 +1,20 @@
 """Views: selection, description and storage."""
 
-import contextlib
+import re
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
+import overlap as overlap_stage
 from ptychodose.errors import StudyError
 from ptychodose.physics import lattice, noise, overlap
 from ptychodose.physics.probes import Geometry
 from ptychodose.scans import views
 from ptychodose.scans.scan import Nodes, of_arrays
+from ptychodose.study import params
+from sandbox import ROOT
 
 DISC = (np.hypot(*(np.indices((64, 64)) - 32)) < 12.75)[None]  # D90 of 24.2 px
 
@@ -63,24 +67,76 @@ def test_training_views_of_any_overlap_have_equal_patterns(scan):
     assert len(build(scan, 3, 800).index) == len(build(scan, 8, 800).index) == 800
 
 
-@pytest.mark.parametrize("step", [3, 8])
-@pytest.mark.parametrize("wanted", [100_000, 807, 800, 400, 30])
-@pytest.mark.parametrize("neighbours", [7, 100])
-def test_numbers_that_fit_are_the_largest_and_a_view_can_have_them(scan, step, wanted, neighbours):
+def lattice_of(rows, columns):
+    """A finest scan without counts over so many px."""
+    raster = lattice.finest_scan((32.0, 32.0 + rows), (32.0, 32.0 + columns), 2.42, noise.stream(0, "jitter/train"))
+    made = of_arrays(None, DISC.astype(np.complex64), raster.positions, (64 + rows, 64 + columns))
+    return replace(made, nodes=Nodes(raster.nodes, 2.42))
+
+
+@cache
+def whether(rows, columns, step, wanted, nearest):
+    """Whether `select` finds that many patterns in groups of 4."""
+    rule = views.Rule(frozenset({4}), nearest)
+    try:
+        made = views.select(lattice_of(rows, columns), step, wanted, rule, noise.stream(1, "views"), "x")
+    except StudyError:
+        return False
+    return wanted is None or len(made.index) == wanted
+
+
+@pytest.mark.parametrize("shape", [(24, 44), (40, 60), (9, 200)])
+@pytest.mark.parametrize("asked", [(1, 2), (3, 7), (30, 7), (30, 100), (95, 5), (10**5, 7), (150, 40)])
+def test_numbers_that_are_named_work_in_all_views_and_none_are_nearer(shape, asked):
+    """Brute force: `select` for both views and every pair of numbers about the asked ones."""
+    rule = views.Rule(frozenset({4}), asked[1])
+    train, test = (
+        [views.room(lattice_of(*shape), step, wanted, rule, noise.stream(1, "views")) for step in (2, 5)]
+        for wanted in (asked[0], None)
+    )
+    found = views.fitting(train, test, *asked)
+    good = {
+        (number, nearest)
+        for nearest in range(1, min(asked[1], 12) + 1)
+        for number in range(1, 60)
+        if all(whether(*shape, step, None, nearest) and whether(*shape, step, number, nearest) for step in (2, 5))
+    }
+    if found is None:
+        assert not good
+        return
+    assert all(whether(*shape, step, found[0], found[1]) for step in (2, 5)) and found[1] <= asked[1]
+
+    def far(pair):
+        return sum(abs(np.log(one / other)) for one, other in zip(pair, asked, strict=True))
+
+    assert all(far(found) <= far(pair) + 1e-9 for pair in good)
+    if asked in good:
+        assert found == asked
+
+
+@pytest.mark.parametrize(
+    ("wanted", "neighbours", "usable"),
+    [(800, 7, (800, 7)), (807, 7, (806, 7)), (10**5, 7, (7176, 7)), (800, 200, (785, 99))],
+)
+def test_numbers_of_the_default_scan(scan, wanted, neighbours, usable):
     rule = views.Rule(frozenset({4}), neighbours)
-    number, nearest = views.fitting(scan, step, wanted, rule, noise.stream(1, "views"))
-    assert number <= max(wanted, nearest) and nearest <= neighbours
+    rooms = [views.room(scan, step, wanted, rule, noise.stream(1, "views")) for step in (3, 8)]
+    assert views.fitting(rooms, rooms, wanted, neighbours) == usable
 
-    def made(number, nearest):
-        return views.select(scan, step, number, views.Rule(rule.sizes, nearest), noise.stream(1, "views"), "x")
+    def made(number):
+        near = views.Rule(frozenset({4}), usable[1])
+        return [len(views.select(scan, m, number, near, noise.stream(1, "views"), "x").index) for m in (3, 8)]
 
-    assert len(made(number, nearest).index) == number
-    for larger in range(number + 1, min(number + 4, wanted)):
-        with contextlib.suppress(StudyError):
-            assert len(made(larger, nearest).index) < larger
-    if nearest < neighbours:
+    assert made(usable[0]) == [usable[0]] * 2
+    if usable[0] < min(wanted, len(scan)):
         with pytest.raises(StudyError, match="nearest asked for"):
-            made(number, nearest + 1)
+            made(usable[0] + 1)
+
+
+def test_groups_that_no_number_of_patterns_fills_have_none():
+    rule = views.Rule(frozenset({4, 16}), 7)
+    rooms = [views.room(lattice_of(24, 44), 8, 100, rule, noise.stream(1, "views"))]
+    assert rooms[0].sizes.max() < 16 and views.fitting(rooms, [], 100, 7) is None
 
 
 def test_round_trip_and_skips(scan, tmp_path):
@@ -127,3 +183,28 @@ def test_overlaps_and_photons_of_a_view_by_brute_force(scan):
 
 def test_measures_are_averaged_over_patterns_not_over_scans():
     assert views._mean([(1, 2.0), (3, 6.0), (9, None)]) == 5.0 and views._mean([(2, None)]) is None
+
+
+# The stage
+
+
+@pytest.mark.parametrize(("patterns", "neighbours"), [(30, 100), (1, 7), (10**5, 7), (800, 1000)])
+def test_the_command_that_the_stage_names_works_for_every_view_and_split(patterns, neighbours):
+    scan, before = lattice_of(100, 120), params.load(ROOT / "params.yaml")
+    study = replace(before, overlap=replace(before.overlap, train_patterns=patterns, neighbours=neighbours))
+    with pytest.raises(StudyError, match=r"overlap: .* together: `dvc exp run -S overlap\.") as caught:
+        overlap_stage._check_numbers(study, scan, scan)
+    named = {key: int(value) for key, value in re.findall(r"overlap\.(\w+)=(\d+)", str(caught.value))}
+    study = replace(study, overlap=replace(study.overlap, **named))
+    overlap_stage._check_numbers(study, scan, scan)
+    counted = replace(scan, counts=np.ones((len(scan), 64, 64), np.uint8))
+    for number, (name, ratio) in enumerate(study.views().items()):
+        step, rng = lattice.stride(ratio, 10), noise.stream(study.seed, "views", number)
+        built, _ = overlap_stage._build(study, name, step, {"train": counted, "test": counted}, rng)
+        assert len(built["train"].index) == study.overlap.train_patterns
+
+
+def test_a_base_too_small_for_the_groups_is_told_as_that():
+    scan = lattice_of(24, 30)
+    with pytest.raises(StudyError, match=r"no numbers of patterns and neighbours fit: .* 4 for groups of 4; lower"):
+        overlap_stage._check_numbers(params.load(ROOT / "params.yaml"), scan, scan)

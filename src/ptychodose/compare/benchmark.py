@@ -20,7 +20,7 @@ from ptychodose.exchange.counts import of_intensities
 from ptychodose.formats import npz
 from ptychodose.networks import predict, training
 from ptychodose.networks.procedural_scans import ProceduralScans
-from ptychodose.physics import noise
+from ptychodose.physics import noise, simulate
 from ptychodose.reconstruct import reconstructors
 from ptychodose.scans.groups import covering, neighbour_groups
 from ptychodose.scans.scan import Scan, of_arrays
@@ -31,7 +31,8 @@ from ptychodose.study.settings import Params, Train
 KEYS = ("counts", "diffraction", "xcoords", "ycoords", "probeGuess", "objectGuess")
 DETECTOR = ("background", "mask")  # optional: counts per pixel and pattern, a number or (N, N); (N, N), True = good
 MAX_BYTES = 2**33  # of one array
-OVERFLOW = 1e30  # photons of a probe, whose squares single precision cannot hold
+SMALLEST, LARGEST = 1e-12, 1e12  # amplitudes whose squares single precision holds
+LEVELS = (0.05, 2.0)  # mean amplitude of an object under its own probe: absorbing, and brighter than the probe allows
 SPREAD = 0.2  # of a dose, by which the halves of an object differ from it: 5 % on the common workload
 NETWORKS = {"baseline": 1, "dense": 4, "wide": 16}  # C by arm
 
@@ -40,8 +41,8 @@ def read(path: Path) -> tuple[Scan, NDArray[np.complex64]]:
     """The scan and the true object (H, W) of one file of the workload: `counts`, or `diffraction` = sqrt(counts),
     with background and mask where the file has them; other keys are ignored. The probe may have modes.
 
-    Raises StudyError naming file and key for anything missing, of wrong shape or not finite, for a probe that is dark,
-    and for what is no count of photons (see `exchange.counts`).
+    Raises StudyError naming file and key for anything missing, of wrong shape or not finite, for waves that are dark, a
+    probe that is not in photons, and for what is no count of photons (see `exchange.counts`).
     """
     arrays = _numbers(path)
     measured = "counts" if "counts" in arrays else "diffraction"
@@ -59,15 +60,35 @@ def read(path: Path) -> tuple[Scan, NDArray[np.complex64]]:
         raise StudyError(f"{path}: xcoords, ycoords are not the centres of {len(counts)} patches inside {obj.shape} px")
     if (np.asarray(counts, np.float64) < 0).any():
         raise StudyError(f"{path}: negative {measured}; save detected photons")
-    values = counts.astype(np.float64) ** 2 if measured == "diffraction" else counts
-    photons = of_intensities(values, None, f"{path}: {measured}", "save the detected photons")
-    light = np.abs(probe.astype(np.complex64)).astype(np.float64) ** 2
-    if not photons.any() or not 0 < light.sum() < OVERFLOW:
+    with np.errstate(over="ignore"):  # infinity is no count
+        values = counts.astype(np.float64) ** 2 if measured == "diffraction" else counts
+    photons = of_intensities(values, None, f"{path}: {measured}", "save the detected photons").astype(np.int64)
+    scan = of_arrays(photons, _wave(path, "probeGuess", probe), positions, obj.shape)
+    scan = replace(scan, **_detector(path, scan.size))
+    _check_light(path, measured, scan)
+    return scan, _wave(path, "objectGuess", obj)
+
+
+def _wave(path: Path, key: str, wave: NDArray[np.generic]) -> NDArray[np.complex64]:
+    """A wave of any shape in single precision. StudyError where that cannot hold its squares, and for darkness."""
+    if not SMALLEST < max(float(np.abs(part).max(initial=0)) for part in (wave.real, wave.imag)) < LARGEST:
+        raise StudyError(f"{path}: {key} is dark or overflows; save it in photons")
+    return wave.astype(np.complex64)
+
+
+def _check_light(path: Path, measured: str, scan: Scan) -> None:
+    """StudyError unless there are photons, and the probe has about as many as they need: where it has not, the object's
+    amplitude is far from 1, which no prior and no network expects (unit energy at 1e4 photons: 4 times the error)."""
+    if scan.signal <= 0:
         raise StudyError(
-            f"{path}: {'probeGuess' if photons.any() else measured} is dark or overflows; save it in photons"
+            f"{path}: {measured} is dark: {scan.mean_pattern.sum():g} counts per pattern in good pixels, no more than "
+            "the background; save detected photons, or correct background and mask"
         )
-    scan = of_arrays(photons.astype(np.int64), probe.astype(np.complex64), positions, obj.shape)
-    return replace(scan, **_detector(path, scan.size)), obj.astype(np.complex64)
+    if not LEVELS[0] < scan.level < LEVELS[1]:
+        raise StudyError(
+            f"{path}: probeGuess has {scan.incident:.3g} photons, a pattern {scan.signal:.3g}; scale it by about "
+            f"{scan.level:.3g}, so that |probeGuess|^2 are photons, and objectGuess by the inverse"
+        )
 
 
 def _numbers(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -113,6 +134,9 @@ def doses(folder: Path, family: str) -> list[str]:
 def run(folder: Path, family: str, params: Params) -> dict[str, dict[str, dict[str, Any]]]:
     """{dose: {arm: {nrmse, phase_ssim, …, seconds}}}; seconds are CPU seconds, training (once for all doses) apart."""
     found = doses(folder, family)
+    for dose in found:  # minutes of training come after
+        for split in ("train", "test"):
+            _check_dose(folder / f"{family}_d{dose}_{split}.npz", float(dose))
     first, _ = read(folder / f"{family}_d{found[0]}_train.npz")
     settings = replace(
         params.train,
@@ -122,17 +146,19 @@ def run(folder: Path, family: str, params: Params) -> dict[str, dict[str, dict[s
     trained = {name: _train(first, size, settings, params) for name, size in NETWORKS.items()}
     result = {}
     for dose in found:
-        for split in ("train", "test"):
-            _check_dose(folder / f"{family}_d{dose}_{split}.npz", float(dose))
-    for dose in found:
         print(f"benchmark: {family}, {dose} photons per pattern", flush=True)
         result[dose] = _rows(*read(folder / f"{family}_d{dose}_test.npz"), trained, params)
     return result
 
 
 def _check_dose(path: Path, dose: float) -> None:
-    """StudyError when a file's counts are not of the dose in its name, by more than halves of an object differ."""
-    signal = read(path)[0].signal
+    """StudyError when a file's counts are not of the dose in its name, by more than halves of an object differ.
+
+    The true object says which share of them the mask hides.
+    """
+    scan, obj = read(path)
+    rate = scan.expected(obj, slice(simulate.BLOCK)) - scan.background
+    signal = scan.signal * float(rate.sum() / max(rate[:, scan.mask].sum(), SMALLEST))
     if not abs(signal / dose - 1) <= SPREAD:
         raise StudyError(
             f"{path}: its name says {dose:g} photons per pattern, and it has {signal:g}; rename it, or save photons"

@@ -56,7 +56,8 @@ def of_intensities(
     exact = values.dtype.kind in "iu" and per_unit is None  # whole already: no copies of large scans
     photons = values if exact else values.astype(np.float64) * (1.0 if per_unit is None else per_unit)
     if not np.isfinite(photons).all() or photons.min() < 0:
-        raise StudyError(f"{where}: {photons.min():g} is no count; set bad pixels to 0 and mask them")
+        wrong = photons.min() if photons.min() < 0 else photons.max()
+        raise StudyError(f"{where}: {wrong:g} is no count; set bad pixels to 0 and mask them")
     whole: NDArray = photons if exact else np.rint(photons)
     if whole.max() >= 2**32:
         raise StudyError(f"{where}: {whole.max():g} counts in one pixel are beyond any detector; {remedy}")

@@ -5,11 +5,14 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+from ptychodose.errors import StudyError
+
 # The order is the tree's contract: a stream keeps its numbers when another one is added at the end.
 STREAMS = (
     "object", "noise/train", "noise/test", "jitter/train", "jitter/test", "views", "network",
     "procedural", "solver", "thinning",
 )  # fmt: skip
+BRIGHTEST = 4e9  # expected counts: their Poisson draws stay below 2^32 by four thousand standard deviations
 
 
 def stream(seed: int, name: str, which: int | str = 0) -> np.random.Generator:
@@ -24,7 +27,10 @@ def stream(seed: int, name: str, which: int | str = 0) -> np.random.Generator:
 
 
 def draw_counts(rate: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint32]:
-    """Poisson counts of an expected rate (any shape, photons per detector pixel)."""
+    """Poisson counts of an expected rate (any shape, photons per detector pixel). StudyError where they would not fit
+    32 bits, in which they would wrap around."""
+    if not float(rate.max()) <= BRIGHTEST:  # NaN, too
+        raise StudyError(f"a pixel expects {rate.max():.4g} counts, more than a file can count; lower the dose")
     return rng.poisson(rate).astype(np.uint32)
 
 

@@ -6,6 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from ptychodose.errors import StudyError
+
+DIMMEST = 1e-6  # transmission of the brightest pixel of a pupil; less is rounding
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -41,13 +45,18 @@ def zone_plate_probe(size: int, geometry: Geometry, plate: ZonePlate) -> NDArray
 
     The pupil lives on the detector: radius NA z / p with NA = lambda / (2 outer zone width) (Attwood, Soft X-rays
     and EUV Radiation, ch. 9). Defocus D adds the Fresnel phase pi lambda D |q|^2. The probe's pixel is
-    `geometry.object_pixel(size)`.
+    `geometry.object_pixel(size)`. StudyError where none of the pupil's light falls on the detector.
     """
     wavelength, distance, pitch = geometry.wavelength_m, geometry.distance_m, geometry.detector_pixel_m
     axis = np.arange(size) - size // 2
     radius = np.hypot(axis[:, None], axis[None, :])  # (N, N) detector px
     outer = pupil_radius(geometry, plate)
     pupil = _soft_disc(radius, outer, plate.edge_px) - _soft_disc(radius, plate.central_stop * outer, plate.edge_px)
+    if not pupil.max() > DIMMEST:
+        raise StudyError(
+            f"zone plate: its pupil of {outer:.3g} detector pixels in radius, less the stop, sends no light to the "
+            f"{size} that there are; correct central_stop, outer_zone_width_nm or the geometry"
+        )
     frequency = radius * pitch / (wavelength * distance)  # cycles per metre
     wave = pupil * np.exp(1j * np.pi * wavelength * plate.defocus_m * frequency**2)
     probe = fft.fftshift(fft.ifft2(fft.ifftshift(wave), norm="ortho"))
@@ -59,5 +68,11 @@ def pupil_radius(geometry: Geometry, plate: ZonePlate) -> float:
     return geometry.wavelength_m / (2 * plate.outer_zone_width_m) * geometry.distance_m / geometry.detector_pixel_m
 
 
+def cone(size: int, geometry: Geometry, plate: ZonePlate) -> float:
+    """Diameter of a defocused zone plate's light on the object, px: 2 NA |D| (see `zone_plate_probe`)."""
+    return geometry.wavelength_m * abs(plate.defocus_m) / plate.outer_zone_width_m / geometry.object_pixel(size)
+
+
 def _soft_disc(radius: NDArray[np.float64], edge: float, width: float) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp((radius - edge) / width))
+    with np.errstate(over="ignore"):  # 1 / infinity is the 0 that is meant
+        return 1 / (1 + np.exp((radius - edge) / width))

@@ -11,7 +11,6 @@ from ptychodose.scans.base import Base, geometry
 from ptychodose.scans.scan import Nodes, Scan
 from ptychodose.study.settings import Generate
 
-BRIGHTEST = 4e9  # expected counts: their Poisson draws stay below 2^32 by four thousand standard deviations
 DARK = 1e-6  # of the probe's light behind the object, the least that is a measurement at any dose
 
 
@@ -62,11 +61,11 @@ def counts(obj: NDArray[np.complex64], scan: Scan, rng: np.random.Generator) -> 
     """
     for part in simulate.blocks(len(scan)):
         rate = scan.expected(obj, part)
-        if rate.max() > BRIGHTEST:
+        if rate.max() > noise.BRIGHTEST:
             peak = max(float(scan.expected(obj, each).max()) for each in simulate.blocks(len(scan)))
             raise StudyError(
                 f"dose: {scan.dose:g} photons per pattern are {peak:.3g} in the brightest pixel, more than a file can "
-                f"count; largest usable value: {floor_to(scan.dose * BRIGHTEST / peak):g}"
+                f"count; largest usable value: {floor_to(scan.dose * noise.BRIGHTEST / peak):g}"
             )
         yield noise.draw_counts(rate, rng) * scan.mask
 

@@ -12,7 +12,7 @@ from ptychodose.formats.mask import read_mask
 from ptychodose.formats.untrusted import MAX_PIXELS, one_line
 from ptychodose.physics import textures
 from ptychodose.physics.overlap import encircled_diameter
-from ptychodose.physics.probes import Geometry, ZonePlate, pupil_radius, zone_plate_probe
+from ptychodose.physics.probes import Geometry, ZonePlate, cone, pupil_radius, zone_plate_probe
 from ptychodose.scans.scan import Scan
 from ptychodose.study.params import load_yaml, read_section
 from ptychodose.study.settings import Generate, Recipe
@@ -91,7 +91,7 @@ def geometry(settings: Generate) -> Geometry:
 def _from_recipe(
     path: Path, settings: Generate, rng: np.random.Generator
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
+    recipe: Recipe = read_section(Recipe, load_yaml(path, by_hand=True), str(path))
     obj = textures.synthetic_object((recipe.rows, recipe.columns), recipe.phase_std, recipe.amplitude_std, rng)
     return obj, _probe(path, recipe, settings)[None]
 
@@ -115,17 +115,20 @@ def _probe(path: Path, recipe: Recipe, settings: Generate) -> NDArray[np.complex
         )
     probe = zone_plate_probe(recipe.size, geometry(settings), plate)
     diameter = encircled_diameter(probe[None])
-    if not diameter <= WIDEST * recipe.size:
+    spread = cone(recipe.size, geometry(settings), plate)
+    if not (diameter <= WIDEST * recipe.size and spread <= recipe.size):  # a wider cone folds back, and can look narrow
+        room = WIDEST * recipe.size - 1.22 * recipe.size / radius  # px beside the Airy disc of 1.22 N / radius
+        usable = abs(recipe.probe.defocus_um) * min(room / spread, 1.0) if spread else 0.0
         raise StudyError(
-            f"{path}: probe.defocus_um: {recipe.probe.defocus_um:g} spreads the probe to {diameter:.0f} px of "
-            f"{recipe.size}, at most {WIDEST * recipe.size:.0f} fit; lower it, or take a larger size"
+            f"{path}: probe.defocus_um: {recipe.probe.defocus_um:g} spreads the probe to {max(diameter, spread):.0f} "
+            f"px of {recipe.size}; usable is up to {usable:.3g}, at a larger size more"
         )
     return probe
 
 
 def plate_of(path: Path) -> ZonePlate:
     """The zone plate of a recipe (.yaml), which a probe can be made of. StudyError as `load`."""
-    recipe: Recipe = read_section(Recipe, load_yaml(path), str(path))
+    recipe: Recipe = read_section(Recipe, load_yaml(path, by_hand=True), str(path))
     return _plate(recipe)
 
 

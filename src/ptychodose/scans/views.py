@@ -4,7 +4,7 @@ A view file holds selections, never copies of patterns: per split `index` (n,) i
 and `groups_C` (n_groups, C) into the view's own list of patterns.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,16 +62,48 @@ def select(scan: Scan, step: int, wanted: int | None, rule: Rule, rng: np.random
     return grouped(scan, index, scans, rule, rng, where)
 
 
-def fitting(scan: Scan, step: int, wanted: int, rule: Rule, rng: np.random.Generator) -> tuple[int, int]:
-    """How many patterns, at most `wanted`, and how many nearest neighbours, at most the rule's, a view of stride `step`
-    can have: groups are drawn from one scan each, and the last scan is cut. `rng` as for `select`."""
+@dataclass(frozen=True)
+class Room:
+    """What a split of a view offers: patterns of each complete scan (k,) in the order that `select` takes them, and how
+    many of one scan its largest group needs."""
+
+    sizes: NDArray[np.int64]
+    largest: int
+
+    def holds(self, nearest: int) -> NDArray[np.bool_]:
+        """Which numbers of patterns 0 to n leave `nearest` of every scan that is taken, the last of which is cut."""
+        fits, start = np.zeros(int(self.sizes.sum()) + 1, bool), 0
+        for size in self.sizes:
+            if size < nearest:
+                break
+            fits[start + nearest : start + size + 1] = True
+            start += size
+        return fits
+
+
+def room(scan: Scan, step: int, wanted: int | None, rule: Rule, rng: np.random.Generator) -> Room:
+    """The room of the view of stride `step`; arguments as for `select`, `wanted` None for one complete scan."""
     if scan.nodes is None:
         raise ValueError("a view is chosen from a lattice")
-    _, scans = lattice.select_scans(scan.nodes.index, step, len(scan), rng)
+    _, scans = lattice.select_scans(scan.nodes.index, step, None if wanted is None else len(scan), rng)
     sizes = np.bincount(scans)
-    starts, nearest = np.cumsum(sizes) - sizes, min(rule.nearest(max(rule.sizes)), int(sizes.min()))
-    filled = starts[wanted - starts >= nearest]  # scans of which enough patterns would be left
-    return (int(min(wanted, filled[-1] + sizes[len(filled) - 1])) if len(filled) else nearest), nearest
+    return Room(sizes[sizes > 0], max(rule.sizes))
+
+
+def fitting(train: Sequence[Room], test: Sequence[Room], wanted: int, neighbours: int) -> tuple[int, int] | None:
+    """Training patterns and nearest neighbours that all views can have, nearest to those asked for: by the sum of both
+    ratios' logarithms, neighbours never more. None where group sizes alone ask for too much."""
+    best = (np.inf, 0, 0)
+    for nearest in range(neighbours, 0, -1):
+        if np.log(neighbours / nearest) >= best[0]:
+            break
+        if all(part.sizes[0] >= max(nearest, part.largest) for part in test):
+            fits = [part.holds(max(nearest, part.largest)) for part in train]
+            numbers = np.flatnonzero(np.logical_and.reduce([part[: min(map(len, fits))] for part in fits]))
+            if len(numbers):
+                cost = np.abs(np.log(numbers / wanted)) + np.log(neighbours / nearest)
+                best = min(best, (float(cost.min()), int(numbers[cost.argmin()]), nearest))
+    return best[1:] if best[1] else None
 
 
 def grouped(

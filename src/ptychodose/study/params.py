@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.untrusted import DAMAGE, one_line, quoted, read_text
@@ -20,6 +22,8 @@ from ptychodose.study.settings import Params
 MAX_YAML = 2**18  # bytes of a YAML file: seconds to parse; dvc.lock has 50 kB
 LONGEST_NUMBER = 100  # characters; Python takes quadratic time over long ones
 DEEPEST = 20
+WORDS = re.compile(r"(?i:y|yes|on)|((?i:n|no|off))")  # truth values in YAML 1.1, texts in 1.2
+DIGITS = re.compile(r"[-+]?(0o?[0-9_]+|[0-9]*_[0-9_]*)([.:eE].*)?|[-+]?[0-9]+(:[0-9]+)+(\.[0-9]*)?")  # base 8, base 60
 KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text of one line"}
 
 
@@ -107,23 +111,48 @@ class _Constructor(SafeConstructor):
         return super().construct_scalar(node)
 
 
-def _parsed(text: str) -> Any:
+class _ByHand(_Constructor):
+    """Of what people type: no value that is one thing in YAML 1.2, to DVC, and another in 1.1, to many others."""
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> Any:
+        for key, value in node.value:
+            if isinstance(value, ScalarNode) and value.style is None and (remedy := _in_one_way(value.value)):
+                where = f"line {value.start_mark.line + 1}: {one_line(key.value, 40)}"
+                raise YAMLError(f"{where}: {quoted(value.value, 20)} is read in two ways; write {remedy}")
+        return super().construct_mapping(node, deep)
+
+
+def _in_one_way(text: str) -> str:
+    """How to write an unquoted value that versions of YAML read differently; nothing for others."""
+    if word := WORDS.fullmatch(text):
+        return f"{'false' if word[1] else 'true'}, or '{text}' in quotes if a text is meant"
+    if not DIGITS.fullmatch(text):
+        return ""
+    plain = re.fullmatch(r"(-?)\+?0*(\d{1,20})", text.replace("_", ""))
+    return f"a plain decimal number{f', {plain[1]}{plain[2]} say' if plain else ''}, or quotes around a text"
+
+
+def _parsed(text: str, by_hand: bool) -> Any:
     """YAML 1.2 by the library that DVC reads params.yaml with, so that 05000, 1:30 and yes are to the study what they
     are to DVC; plain YAML only. YAMLError for anything else, keys that stand there twice among it."""
     reader = YAML(typ="safe", pure=True)
-    reader.Composer, reader.Constructor, reader.max_depth = _Composer, _Constructor, DEEPEST
+    reader.Composer, reader.max_depth = _Composer, DEEPEST
+    reader.Constructor = _ByHand if by_hand else _Constructor
+    if by_hand and re.search("^%", text, re.MULTILINE):
+        raise YAMLError("a directive (%); remove that line, which changes what numbers mean")
     return reader.load(text)
 
 
-def load_yaml(path: Path | str) -> dict[str, Any]:
+def load_yaml(path: Path | str, by_hand: bool = False) -> dict[str, Any]:
     """Read a YAML mapping. Raises StudyError in one line when absent, unreadable, of more than 256 KiB, with a key
-    twice or an alias, or not a mapping."""
+    twice or an alias, or not a mapping; of a file typed `by_hand` also for 05000, 1:30, yes, 1_000 and the like, which
+    versions of YAML read differently, with the line and how to write it."""
     try:
-        loaded = _parsed(read_text(Path(path), MAX_YAML))
+        loaded = _parsed(read_text(Path(path), MAX_YAML), by_hand)
     except FileNotFoundError:
         raise StudyError(f"{path}: not found; restore it with `git restore {path}` or correct the path") from None
     except (*DAMAGE, YAMLError) as error:
-        reason = one_line(" ".join(str(getattr(error, "problem", None) or error).split()), 120)
+        reason = one_line(" ".join(str(getattr(error, "problem", None) or error).split()), 200)
         raise StudyError(f"{path}: not readable as YAML ({reason})") from None
     if not isinstance(loaded, dict):
         raise StudyError(f"{path}: expected `key: value` lines, found {type(loaded).__name__}")
@@ -132,7 +161,7 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
 
 def load(path: Path | str = "params.yaml") -> Params:
     """The study's parameters. Raises StudyError (one line: section.key, value, remedy) for anything not valid."""
-    return read_section(Params, load_yaml(path), str(path))
+    return read_section(Params, load_yaml(path, by_hand=True), str(path))
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
