@@ -120,7 +120,7 @@ def _train(study: Params, arm_name: str, folder: Path, inputs: list[Path], kept:
     arm, out = study.arms()[arm_name], BUNDLES / arm_name
     source, size = _own_scan(study, arm, inputs[1]) if arm_name == "own" else _procedural(study, arm)
     spec = training.architecture(study.train, arm.architecture)
-    trained = training.train(source, spec, study.train, study.seed_of("network"), kept)
+    trained = training.train(source, spec, study.train, study.seed_of("network"), kept, f"train_{arm_name}")
     meta = {
         "architecture": trained.network.spec,
         "group_size": arm.group_size,

@@ -216,5 +216,6 @@ CXI: dict[str, tuple[Change, str]] = {
     "nodes below zero": (values(NODES, lambda d: d - 1), "negative"),
     "nodes beyond int32": (values(NODES, lambda d: d.astype("i8") + 2**40), "beyond"),
     "a dark probe": (values(PROBE, lambda d: d * 0), "dark"),
+    "a probe in one pixel": (values(PROBE, lambda d: d * (np.arange(d.size).reshape(d.shape) == 5)), "one pixel"),
     "a blinding probe": (values(PROBE, lambda d: d.astype("c16") * 1e200), "beyond"),
 }

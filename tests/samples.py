@@ -76,7 +76,7 @@ def _read_cxi(path: Path) -> object:
     with cxi.dataset(path) as found:
         counts = found.read()
     positive = (found.signal, found.nodes.pitch, found.pixel_m, found.geometry.energy_ev, found.dose)
-    assert found.diameter >= 0, "0 of a probe whose light is in one pixel"
+    assert found.diameter > 0
     assert min(positive) > 0 and np.isfinite(positive).all()
     assert np.isfinite(found.positions).all() and len(found.nodes.index) == len(found) == len(counts)
     arrays = (found.positions, found.nodes.index, found.probe, found.mask, found.background)

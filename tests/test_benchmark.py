@@ -215,7 +215,9 @@ def test_one_command_runs_every_arm_on_two_files(tmp_path):
     for seed, split in enumerate(("train", "test")):
         np.savez_compressed(data / f"toy_d10000_{split}.npz", **content(scene(1e4, seed), 88))
     given = ("benchmark", "--data", str(data), "--json", str(out), "--family")
-    log = made.study(*given, "toy").stdout
+    ran = made.study(*given, "toy")
+    log = ran.stdout
+    assert all(f"train_{name}: 100%" in ran.stderr for name in ("baseline", "dense", "wide"))
     rows = json.loads(out.read_text())["10000"]
     assert set(rows) == {"flat", "baseline", "dense", "wide", "map", "hybrid"}
     assert all(f"  {name} " in log for name in rows)

@@ -24,8 +24,9 @@ ONE = {
     "probe": replace(NOTHING, probe=1),
     "modes": replace(NOTHING, probe=3),
     "positions": replace(NOTHING, positions=1.0),
-    "background": replace(NOTHING, background=True),
+    "background": replace(NOTHING, background="smooth"),
 }
+FREE = replace(NOTHING, background="free")
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,10 @@ def random_way(at, part, seed=0):
     return replace(at, **parts).vector()
 
 
+@pytest.mark.parametrize("background", ["smooth", "free"])
 @pytest.mark.parametrize("part", ["obj", "probe", "places", "root"])
-def test_every_slope_equals_finite_differences(small, part):
-    found = joint(small, MEASURED)
+def test_every_slope_equals_finite_differences(small, part, background):
+    found = joint(small, replace(MEASURED, background=background))
     at = found.start.vector() + 0.1 * sum(
         random_way(found.start, name, seed) for seed, name in enumerate(("obj", "probe", "places", "root"))
     )
@@ -76,11 +78,13 @@ def test_every_slope_equals_finite_differences(small, part):
         assert (ahead - back) / 1e-2 == pytest.approx(2 * descent.dot(slope, direction), rel=1e-2, abs=20)
 
 
-@pytest.mark.parametrize("name", ONE)
+@pytest.mark.parametrize("name", [*ONE, "free"])
 def test_what_is_known_has_no_slope(small, name):
-    found = joint(small, ONE[name])
+    found = joint(small, {**ONE, "free": FREE}[name])
     slopes = found.start.of(found(found.start.vector() + 0.05 * random_way(found.start, "obj"))[1])
-    free = {"probe": {"probe"}, "modes": {"probe"}, "positions": {"places"}, "background": {"root"}}[name]
+    free = {"free": {"root"}, "probe": {"probe"}, "modes": {"probe"}, "positions": {"places"}, "background": {"root"}}[
+        name
+    ]
     for part in ("probe", "places", "root"):
         assert bool(getattr(slopes, part).abs().max() > 0) == (part in free), part
 
@@ -108,10 +112,22 @@ def test_knots_interpolate_and_keep_a_constant():
 
 def test_a_background_starts_at_the_darkest_pixels_and_stays_below_half_as_much_again():
     dark = np.array([[0.0, 0.25], [2.5, 100.0]])
-    root, most = unknowns.root_of(dark, 300)
+    root, most = unknowns.smooth_root(dark, 300)
     assert most.numpy() == pytest.approx((1.25 * np.sqrt(dark) + 1.5 / np.sqrt(2700)) ** 2)
     square = root.square()
     assert (square / (1 + square / most)).numpy() == pytest.approx(np.maximum(dark, 0.01 * most.numpy()), rel=1e-4)
+
+
+def test_a_free_background_starts_smooth_and_is_nowhere_above_its_own_pixels_counts():
+    dark, mean = np.full((4, 4), 0.25), np.full((64, 64), 2.0)
+    mean[5, 7] = 0.1  # darker than what is around
+    root, most = unknowns.free_root(dark, mean, 300)
+    assert most.numpy() == pytest.approx((np.sqrt(mean) + 1.5 / np.sqrt(300)) ** 2)
+    start = np.where(mean > 1, 0.25, most.numpy() / 1.25**2)
+    square = root.square()
+    assert (square / (1 + square / most)).numpy() == pytest.approx(start, rel=1e-4)
+    at = unknowns.Unknowns(*[torch.ones(1, 64, 64)] * 2, torch.zeros(1), root, most)
+    assert np.fft.fftshift(at.background().numpy()) == pytest.approx(start, rel=1e-4), "a pixel is a knot"
 
 
 def test_no_root_takes_a_background_beyond_its_most(small):
@@ -231,6 +247,19 @@ def test_a_fault_that_is_solved_for_costs_little_of_what_it_costs_ignored(kind):
         assert not found.scan.mask[20, 50] and found.found["hot"] >= 1 and (~found.scan.mask).sum() <= 4
     if kind == "background":
         assert found.scan.background.mean() == pytest.approx(0.5, rel=0.1)
+
+
+@pytest.mark.slow
+def test_streaks_need_a_background_that_is_free():
+    s, rng = scene(1e4), np.random.default_rng(5)
+    y, x = np.indices((64, 64)) - 32
+    streak = 0.2 + 8 * np.exp(-np.abs(y - 9) / 1.5 - np.abs(x) / 30)  # beside the middle, as of a slit
+    scan = replace(s.scan, counts=s.scan.counts + rng.poisson(streak, s.scan.counts.shape))
+    known = error(replace(scan, background=streak), s)
+    found = {name: solve.solve(scan, replace(FREE, background=name), SETTINGS).scan for name in ("smooth", "free")}
+    errors = {name: error(made, s) for name, made in found.items()}
+    assert errors["free"] < 1.1 * known and errors["smooth"] > 2 * known, (known, errors)
+    assert np.abs(found["free"].background - streak).mean() < 0.25 * streak.mean()
 
 
 def test_the_light_that_is_surely_seen_stands_out_of_the_backgrounds_noise():

@@ -193,7 +193,7 @@ def test_a_bar_counts_steps_and_shows_their_iterations(capsys):
 
 def test_what_is_solved_for_is_all_or_nothing_or_the_section_of_the_study(own, monkeypatch):
     path, asked = written(own / "s.cxi", measured()), []
-    unknown = settings.Solve(probe=2, positions=7.0, background=False, mask=True)
+    unknown = settings.Solve(probe=2, positions=7.0, background=None, mask=True)
     monkeypatch.setattr(reconstruction.params, "load", lambda: replace(STUDY, solve=unknown))
     monkeypatch.setattr(reconstruction, "_answer", lambda given, method, unknown, study: asked.append(unknown))
     for word in ("params", "measured", "nothing"):

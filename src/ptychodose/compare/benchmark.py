@@ -143,7 +143,7 @@ def run(folder: Path, family: str, params: Params) -> dict[str, dict[str, dict[s
         dose_low=min(params.train.dose_low, 0.5 * float(found[0])),
         dose_high=max(params.train.dose_high, 2 * float(found[-1])),
     )
-    trained = {name: _train(first, size, settings, params) for name, size in NETWORKS.items()}
+    trained = {name: _train(first, name, settings, params) for name in NETWORKS}
     result = {}
     for dose in found:
         print(f"benchmark: {family}, {dose} photons per pattern", flush=True)
@@ -165,12 +165,12 @@ def _check_dose(path: Path, dose: float) -> None:
         )
 
 
-def _train(scan: Scan, size: int, settings: Train, params: Params) -> tuple[nn.Module, float]:
-    """The network for groups of `size`, and its CPU seconds."""
-    started, seed = time.process_time(), params.seed_of("network")
+def _train(scan: Scan, name: str, settings: Train, params: Params) -> tuple[nn.Module, float]:
+    """The network of an arm, and its CPU seconds."""
+    started, seed, size = time.process_time(), params.seed_of("network"), NETWORKS[name]
     planned = replace(scan, probe=(scan.probe / np.sqrt(scan.incident)).astype(np.complex64), counts=None)
     source = ProceduralScans(planned, _groups(scan, size, params), settings, seed)
-    trained = training.train(source, training.architecture(settings), settings, seed)
+    trained = training.train(source, training.architecture(settings), settings, seed, label=f"train_{name}")
     return trained.network, time.process_time() - started
 
 

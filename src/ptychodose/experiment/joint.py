@@ -74,7 +74,7 @@ class Joint:
             away = (at.places - self.given) / self.free.positions
             loss += 0.5 * descent.dot(away, away)
             places = places + 0.5 * away / self.free.positions
-        dark = knots(size).T @ dark @ knots(size)
+        dark = self.inside.T @ dark @ self.inside
         return loss, self._gradient(at, Unknowns(obj, share * forward.back_propagate(pull), places, dark, at.most))
 
     def _gradient(self, at: Unknowns, slopes: Unknowns) -> Tensor:
@@ -92,11 +92,11 @@ class Joint:
         """About the inverse of the curvature, block by block: of the object as in `Posterior`; of the probe, how much
         light meets the object, and its prior; of positions, `stiffness` and theirs; of the background, the counts."""
         at, solve = self.start.of(image), self.posterior.preconditioner(self.start.of(image).obj)
-        patterns, size = len(self.problem.counts), self.seen.shape[-1]
+        patterns = len(self.problem.counts)
         of_probe = 1 / (patterns * self.problem.level**2 + self.tint)
         good = torch.ones_like(self.seen) if self.problem.mask is None else self.problem.mask
         told, most = (
-            knots(size).T @ each @ knots(size) for each in (good / (self.seen + at.background() + FLOOR), good)
+            self.inside.T @ each @ self.inside for each in (good / (self.seen + at.background() + FLOOR), good)
         )
         of_root = 1 / (patterns * (2 * at.rise**2 * told + most))  # a root near zero is curved by the slope alone
 
@@ -121,6 +121,11 @@ class Joint:
     def amplitude(self) -> float:
         """Root of the photons incident per pattern, which stay."""
         return float(self.problem.probe.norm())
+
+    @cached_property
+    def inside(self) -> Tensor:
+        """From the background's knots to its pixels: (N, K)."""
+        return knots(self.seen.shape[-1], len(self.start.root))
 
     @cached_property
     def tint(self) -> Tensor:

@@ -18,7 +18,7 @@ from ptychodose.study.settings import NOTHING, MapSettings
 RADII = (0.0, 0.06, 0.12, 0.2, 0.3)  # of a window's side, what defocus makes of a focus, to either side of it
 EDGE = 0.9  # share of the light within the radius at which the phase of a defocus is counted
 BRIEF, LONG = 15, 40  # iterations that every start has, and those that the best two have after them
-UNKNOWN = replace(NOTHING, probe=1, background=True)
+UNKNOWN = replace(NOTHING, probe=1, background="smooth")
 
 
 @dataclass(frozen=True)

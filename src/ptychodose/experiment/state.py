@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptychodose.experiment import modes
 from ptychodose.experiment.joint import Joint
-from ptychodose.experiment.unknowns import KNOTS, Unknowns, darkest, root_of
+from ptychodose.experiment.unknowns import KNOTS, Unknowns, darkest, free_root, smooth_root
 from ptychodose.iterative import poisson_map
 from ptychodose.iterative.posterior import Posterior
 from ptychodose.iterative.problem import Problem
@@ -57,7 +57,9 @@ def begin(scan: Scan, unknown: Solve) -> State:
     dark = np.zeros((KNOTS, KNOTS))
     if unknown.background:
         dark = np.maximum(darkest(scan.mean_pattern - scan.background, scan.mask), 0)
-    root, most = root_of(dark, len(scan))
+    root, most = smooth_root(dark, len(scan))
+    if unknown.background == "free":
+        root, most = free_root(dark, scan.mean_pattern - scan.background, len(scan))
     if not unknown.background:
         root = torch.zeros_like(root)
     at = Unknowns(torch.zeros(()), torch.as_tensor(scan.probe), from_middles(scan), root, most)

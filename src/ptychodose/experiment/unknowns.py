@@ -18,7 +18,8 @@ LOWEST = 10  # per cent of a cell's pixels that see hardly any signal: where a b
 class Unknowns:
     """obj (H, W) complex64 on the canvas; probe (M, N, N) complex64, of any energy, which the scan's photons set;
     places (n,) complex64, patch centres y + i x px from their windows' centres; root (K, K) float32, which makes the
-    background's counts at its knots, root^2 / (1 + root^2 / most): neither below zero nor above `most` (K, K)."""
+    background's counts at its knots, root^2 / (1 + root^2 / most): neither below zero nor above `most` (K, K). Every
+    pixel is a knot (K = N) of a background that is free."""
 
     obj: Tensor
     probe: Tensor
@@ -40,7 +41,7 @@ class Unknowns:
 
     def background(self) -> Tensor:
         """Expected counts (N, N) per pixel and pattern, corner layout."""
-        inside, square = knots(self.probe.shape[-1]), self.root.square()
+        inside, square = knots(self.probe.shape[-1], len(self.root)), self.root.square()
         return inside @ (square / (1 + square / self.most)) @ inside.T
 
     @property
@@ -49,21 +50,36 @@ class Unknowns:
         return self.root / (1 + self.root.square() / self.most).square()
 
 
-def knots(size: int) -> Tensor:
-    """Linear interpolation from K knots to N = `size` pixels in the corner layout, constant beyond the outer knots:
-    (N, K) float32."""
-    at = np.clip((np.arange(size) + 0.5) / size * KNOTS - 0.5, 0, KNOTS - 1)
-    weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(KNOTS)))
+def knots(size: int, number: int = KNOTS) -> Tensor:
+    """Linear interpolation from K = `number` knots to N = `size` pixels in the corner layout, constant beyond the outer
+    knots: (N, K) float32."""
+    at = np.clip((np.arange(size) + 0.5) / size * number - 0.5, 0, number - 1)
+    weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(number)))
     return torch.as_tensor(np.fft.ifftshift(weights, 0).astype(np.float32))
 
 
-def root_of(dark: NDArray[np.float64], patterns: int) -> tuple[Tensor, Tensor]:
-    """Root and most (K, K) of a background that starts at the counts `dark` (K, K) of the darkest pixels: more than
-    `SURPASS` times their root, and three standard deviations of it, is what the model misses and no background. The
-    root of a count has a standard deviation of a half; 3 x 3 pixels of all patterns are counted."""
-    slack = 3 * 0.5 / (9 * patterns) ** 0.5
-    most = (SURPASS * np.sqrt(dark) + slack) ** 2
-    start = np.maximum(dark, 0.01 * most)  # at zero the slope would be, too
+def smooth_root(dark: NDArray[np.float64], patterns: int) -> tuple[Tensor, Tensor]:
+    """Root and most (K, K) of a smooth background that starts at the counts `dark` (K, K) of the darkest pixels: more
+    than `SURPASS` times their root, and three standard deviations of it, is what the model misses and no background.
+    The root of a count has a standard deviation of a half; 3 x 3 pixels of all patterns are counted."""
+    return _roots(dark, (SURPASS * np.sqrt(dark) + _slack(9 * patterns)) ** 2)
+
+
+def free_root(dark: NDArray[np.float64], mean: NDArray[np.float64], patterns: int) -> tuple[Tensor, Tensor]:
+    """Root and most (N, N) of a background with a value for every pixel, which starts smooth, at `dark` (K, K), and is
+    nowhere more than the mean counts (N, N) of its pixel and three standard deviations of their root."""
+    inside = knots(len(mean)).double().numpy()
+    start = np.fft.fftshift(inside @ dark @ inside.T)
+    return _roots(start, (np.sqrt(np.maximum(mean, 0)) + _slack(patterns)) ** 2)
+
+
+def _slack(counted: int) -> float:
+    """Three standard deviations of the root of a mean over so many counts."""
+    return 3 * 0.5 / counted**0.5
+
+
+def _roots(dark: NDArray[np.float64], most: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+    start = np.clip(dark, 0.01 * most, most / SURPASS**2)  # at either end the slope would be zero
     root = np.sqrt(start / (1 - start / most))
     return torch.as_tensor(root.astype(np.float32)), torch.as_tensor(most.astype(np.float32))
 

@@ -18,7 +18,7 @@ WITHOUT = {
     "probe": replace(MEASURED, probe=0),
     "further modes": replace(MEASURED, probe=1),
     "positions": replace(MEASURED, positions=0.0),
-    "background": replace(MEASURED, background=False),
+    "background": replace(MEASURED, background=None),
     "bad pixels": replace(MEASURED, mask=False),
     "all of these": solve.NOTHING,
 }

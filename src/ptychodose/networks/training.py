@@ -37,14 +37,19 @@ class Trained:
 
 
 def train(
-    source: Source, spec: dict[str, object], settings: Train, seed: int, checkpoint: Checkpoint | None = None
+    source: Source,
+    spec: dict[str, object],
+    settings: Train,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    label: str = "train",
 ) -> Trained:
     """Train the network of `spec` (see unrolled.build) on `source`. Same inputs, seed, threads and ISA give the
-    same bits, also when the run was interrupted and resumed from `checkpoint`. Raises StudyError when the loss is
-    not finite."""
+    same bits, also when the run was interrupted and resumed from `checkpoint`. The progress bar is called `label`.
+    Raises StudyError when the loss is not finite."""
     with reproducible(settings, seed):
         net = unrolled.build(spec).to(accelerator(settings.accelerator))
-        return _fit(net, source, settings, noise.stream(seed, "network"), checkpoint)
+        return _fit(net, source, settings, noise.stream(seed, "network"), checkpoint, label)
 
 
 def architecture(settings: Train, name: str | None = None) -> dict[str, object]:
@@ -80,7 +85,7 @@ def reproducible(settings: Train, seed: int) -> Iterator[None]:
 
 
 def _fit(
-    net: nn.Module, source: Source, settings: Train, rng: np.random.Generator, checkpoint: Checkpoint | None
+    net: nn.Module, source: Source, settings: Train, rng: np.random.Generator, checkpoint: Checkpoint | None, label: str
 ) -> Trained:
     """The loop; stops early after `settings.patience` validations without progress."""
     per_step = max(1, settings.patterns_per_batch // source.size)
@@ -88,7 +93,6 @@ def _fit(
     fit = fitting.Fit(net, settings.learning_rate, lambda i: _rate(i, steps), rng)
     flat, every, each = heldout_loss(None, source), max(1, steps // settings.validations), per_step * source.size
     _resume(fit, source, checkpoint)
-    label = "train" if checkpoint is None else checkpoint.stage
     with progress.bar(steps * each, label, "pattern", fit.updates * each) as bar:
         while fit.updates < steps and fit.stale < settings.patience:
             _step(fit, source, per_step)

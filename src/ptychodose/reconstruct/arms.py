@@ -15,7 +15,7 @@ from ptychodose.networks import predict, unrolled
 from ptychodose.networks.predict import Solver
 from ptychodose.networks.restore import restore
 from ptychodose.physics import noise
-from ptychodose.reconstruct import reconstructors
+from ptychodose.reconstruct import bundles, reconstructors
 from ptychodose.reconstruct.reconstructors import Reconstruction, Refinement
 from ptychodose.scans.groups import covering
 from ptychodose.scans.scan import Scan
@@ -104,10 +104,10 @@ def _map(trial: Trial, params: Params, weight: float) -> dict[str, Reconstructio
 def _taught(row: str, job: Mapping[str, Any], dose: float) -> bool:
     """Whether a network was taught at a dose, photons per pattern (a range or one dose); says so where it was not."""
     doses = job["dose"] if isinstance(job["dose"], list) else [job["dose"]]
-    within = 0.99 * doses[0] <= dose <= 1.01 * doses[-1]
-    if not within:
-        taught = f"{doses[0]:g} to {doses[-1]:g} photons per pattern"
-        print(f"{row}: left out; its network was taught by {taught}, and this scan has {dose:g}")
+    span = doses[0], doses[-1]
+    if not (within := bundles.taught(span, dose)):
+        said = f"{span[0]:g} to {span[1]:g} photons per pattern"
+        print(f"{row}: left out; its network was taught by {said}, and this scan has {dose:g}")
     return within
 
 

@@ -68,7 +68,6 @@ def check(bundle: Bundle, scan: Scan, nearest: int) -> str:
     Raises StudyError, saying what to retrain, for another N, too few patterns, a dose outside those that taught it,
     or a probe that does not resemble the one that did.
     """
-    low, high = bundle.doses
     if bundle.size != scan.size:
         raise StudyError(
             f"{bundle.path}: trained on patterns of N = {bundle.size}, and the scan's have {scan.size}; retrain it on "
@@ -76,7 +75,8 @@ def check(bundle: Bundle, scan: Scan, nearest: int) -> str:
         )
     if len(scan) < nearest:
         raise StudyError(f"{bundle.path}: draws groups from {nearest} patterns, and the scan has {len(scan)}; use map")
-    if not 0.99 * low <= scan.dose <= 1.01 * high:
+    if not taught(bundle.doses, scan.dose):
+        low, high = bundle.doses
         raise StudyError(
             f"{bundle.path}: taught by {low:g} to {high:g} photons per pattern, and the scan has {scan.dose:g}; "
             f"retrain it with train.dose_low and train.dose_high around that, or use map"
@@ -90,6 +90,12 @@ def check(bundle: Bundle, scan: Scan, nearest: int) -> str:
             f"retrain it under that (generate.base with its probeGuess), or use map"
         )
     return f"bundle {bundle.path}: N, C and dose fit, its probe correlates by {alike:.2f} with the scan's"
+
+
+def taught(doses: tuple[float, float], dose: float) -> bool:
+    """Whether a dose is one of those, from the lowest to the highest, that taught a network: to 1 %, as the mean of
+    counts is a little off the dose that was asked for."""
+    return 0.99 * doses[0] <= dose <= 1.01 * doses[1]
 
 
 def resemblance(a: NDArray[np.complexfloating], b: NDArray[np.complexfloating]) -> float:

@@ -236,6 +236,8 @@ def _check(scan: Scan) -> None:
         raise ValueError(f"a scan position leaves the object of {scan.shape} px")
     if (scan.nodes is not None and scan.nodes.index.min() < 0) or not scan.probe.any():
         raise ValueError("nodes are negative, or the probe is dark")
+    if not scan.diameter > 0:
+        raise ValueError("all light of the probe is in one pixel, which has no diameter and no overlap")
     if scan.background.min() < 0 or not scan.mask.any():
         raise ValueError("the background is negative, or the mask leaves no good pixel")
 

@@ -33,9 +33,11 @@ def files_of(path: Path) -> list[Path]:
     return sorted(file for file in inside if "__pycache__" not in file.parts and file.is_file())
 
 
-def value_of(document: dict[str, Any], name: str) -> Any:
-    """The value at a dotted name of nested mappings; None where there is none."""
-    value: Any = document
+def value_of(document: Any, name: str, absent: Any = None) -> Any:
+    """The value at a dotted name of nested mappings; `absent` where there is none."""
+    value = document
     for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
+        if not isinstance(value, dict) or part not in value:
+            return absent
+        value = value[part]
     return value

@@ -11,6 +11,7 @@ from typing import Any
 
 from ptychodose.errors import StudyError
 from ptychodose.formats.untrusted import DAMAGE, quoted
+from ptychodose.study.definition import value_of
 from ptychodose.study.params import flat, load_yaml
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
@@ -59,21 +60,12 @@ def _changed(stage: str) -> list[str]:
     try:
         then = load_yaml("dvc.lock")["stages"][stage]["params"]["params.yaml"]
         document = load_yaml("params.yaml")
-        now = {key: _at(document, key) for key in then}
+        now = {key: value_of(document, key, "missing") for key in then}
         before, after = flat(then), flat(now)
     except (StudyError, *DAMAGE):
         return []
     keys = [key for key in before | after if before.get(key, "missing") != after.get(key, "missing")]
     return [f"{key} {_word(before, key)} -> {_word(after, key)}" for key in keys]
-
-
-def _at(document: Any, key: str) -> Any:
-    """The value under a dotted key, as dvc.lock names it; "missing" where there is none."""
-    for part in key.split("."):
-        if not isinstance(document, dict) or part not in document:
-            return "missing"
-        document = document[part]
-    return document
 
 
 def _word(values: dict[str, Any], key: str) -> str:

@@ -114,18 +114,18 @@ class Hybrid:
 @dataclass(frozen=True, kw_only=True)
 class Solve:
     """What of a scan is not known and solved for before any arm sees it: the probe, as so many modes (0 = known);
-    positions, recorded to so many px rms (0 = exactly); a smooth background; dead and hot pixels. A word of `named`
-    may stand for all four."""
+    positions, recorded to so many px rms (0 = exactly); a background, smooth or free in each pixel; dead and hot
+    pixels. A word of `named` may stand for all four."""
 
     named: ClassVar[dict[str, "Solve"]] = {}
     probe: int = limit(0, 20)
     positions: float = limit(0, 100)
-    background: bool
+    background: str | None = choice("smooth", "free")
     mask: bool
 
 
-MEASURED = Solve(probe=3, positions=2.0, background=True, mask=True)  # what every measured scan may have
-NOTHING = Solve(probe=0, positions=0.0, background=False, mask=False)
+MEASURED = Solve(probe=3, positions=2.0, background="smooth", mask=True)  # what every measured scan may have
+NOTHING = Solve(probe=0, positions=0.0, background=None, mask=False)
 Solve.named.update(measured=MEASURED, nothing=NOTHING)
 
 
