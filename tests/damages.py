@@ -1,6 +1,7 @@
 """The catalogue of damages: how each is made in a real repository by real DVC, and what verify must name."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -202,6 +203,17 @@ def stage_added(made, _):
     replaced(made, "dvc.yaml", "\nplots:\n- loss", "\n  more:\n    cmd: 'true'\n\nplots:\n- loss")
 
 
+def dependency_dropped(made, _):
+    """Code that DVC no longer watches, as it says of itself."""
+    replaced(made, "dvc.yaml", "src/ptychodose/bounds, ", "")
+    settled(made, "limit")
+
+
+def stage_dropped(made, _):
+    graph = made.folder / "dvc.yaml"
+    graph.write_text(re.sub(r"(?s)\n  limit:\n.*?\n\n", "\n", graph.read_text()))
+
+
 def link_added(made, _):
     (made.folder / FOLDER / "x").symlink_to("nowhere")
 
@@ -270,6 +282,8 @@ DAMAGES = {
     "the hybrid's bundle replaced, then `dvc commit -f`": (hybrid_replaced, HYBRID, "stale"),
     "lock of libraries edited, then `dvc commit -f`": (libraries_edited, "requirements.lock", "stale"),
     "a stage added and not run": (stage_added, "dvc.lock", "stale"),
+    "a dependency dropped, then `dvc commit -f`": (dependency_dropped, "dvc.yaml", "stale"),
+    "a stage dropped": (stage_dropped, "dvc.yaml", "stale"),
     "link to nothing added to an output folder": (link_added, f"{FOLDER}/x", "unlisted"),
     "link to a folder added beside outputs": (folder_linked, "data/x", "unlisted"),
     "empty folder added to an output folder": (folder_added, f"{FOLDER}/x", "unlisted"),

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 import mini
 from ptychodose.integrity import lock, record, verify
@@ -87,6 +88,49 @@ def test_an_input_that_another_stage_did_not_make_is_held_against_its_own_digest
     assert ("data/raw/base.npz", "is gone and 000000000000 in the manifest of two") in stale()
     mini.write("data/raw/base.npz", "replaced")
     assert any(name == "data/raw/base.npz" and "here and 000000000000 in" in detail for name, detail in stale())
+
+
+DEP = "    - src/two.py\n    params"
+
+
+CMD, OUT = "    cmd: ${py} src/two.py", "    - data/manifests/two"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda: replaced("dvc.yaml", DEP, "    params"), "'src/two.py' is not declared here and is in"),
+        (lambda: replaced("dvc.yaml", DEP, f"    - README.md\n{DEP}"), "'README.md' is declared here and not"),
+        (lambda: replaced("dvc.yaml", f"    - data/f\n{OUT}", OUT), "output 'data/f' is not declared here and is in"),
+        (
+            lambda: replaced("dvc.yaml", CMD, f"    wdir: src\n{CMD}"),
+            "the command is 'cd src &&' here and '' in dvc.lock",
+        ),
+        (lambda: edited_lock(lambda stages: stages.update(more={"cmd": "true"})), "no longer there: more"),
+        (
+            lambda: edited_lock(lambda stages: stages["two"]["deps"].pop()),
+            "is declared here and not in dvc.lock, of two",
+        ),
+    ],
+    ids=["dependency dropped", "dependency added", "output dropped", "folder", "stage gone", "dropped in dvc.lock"],
+)
+def test_a_graph_that_stages_did_not_run_by_is_stale(change, said):
+    change()
+    lock._asked.cache_clear()
+    assert any(name == "dvc.yaml" and said in detail for name, detail in stale()), stale()
+
+
+def test_a_dependency_dropped_from_both_records_is_still_what_the_stage_has_read():
+    replaced("dvc.yaml", DEP, "    params")
+    edited_lock(lambda stages: stages["two"].update(deps=stages["two"]["deps"][:-1]))
+    lock._asked.cache_clear()
+    assert stale() == {("dvc.yaml", "code of 'src' is not declared here and was read in the manifest of two")}
+
+
+def edited_lock(change):
+    document = yaml.safe_load(Path("dvc.lock").read_text())
+    change(document["stages"])
+    mini.write("dvc.lock", yaml.safe_dump(document))
 
 
 def test_compiled_files_are_no_code_of_a_stage():

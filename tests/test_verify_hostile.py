@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+import yaml
 
 import mini
 from damage import flip
@@ -150,6 +151,28 @@ def test_a_dvc_yaml_that_dvc_cannot_read_is_one_line():
         with pytest.raises(StudyError, match=r"^dvc.yaml: ") as caught:
             verify.verify()
         assert str(caught.value).isprintable() and caught.value.status == 1
+
+
+def test_nothing_in_the_records_moves_the_cursor_or_begins_a_line(capsys):
+    evil = "x\nverified: 9 files\x1b[2J"
+    document = yaml.safe_load(Path("dvc.lock").read_text())
+    document["stages"][evil] = {"cmd": evil, "deps": [{"path": evil, "md5": "0" * 32}]}
+    document["stages"]["two"]["deps"].append({"path": evil, "hash": "md5", "md5": "0" * 32})
+    document["stages"]["two"]["params"]["params.yaml"][evil] = evil
+    mini.write("dvc.lock", yaml.safe_dump(document))
+    lock._asked.cache_clear()
+    for options in ((), ("--against", "HEAD")):
+        run(*options)
+        said = capsys.readouterr().out
+        assert "\x1b" not in said and not re.search("^verified", said, re.M) and "x\\nverified" in said
+    for name, moved in {"dvc.lock: ": "dvc.lock", ".dvcignore: ": ".dvcignore"}.items():
+        kept = Path(moved).read_bytes() if Path(moved).exists() else b""
+        mini.write(moved, "stages: 3\n" if moved == "dvc.lock" else "data/\n")
+        lock._asked.cache_clear()
+        with pytest.raises(StudyError, match=f"^{re.escape(name)}") as caught:
+            verify.verify()
+        assert str(caught.value).isprintable() and f"git restore {moved}" in str(caught.value)
+        mini.write(moved, kept)
 
 
 # What is read, by a process of its own

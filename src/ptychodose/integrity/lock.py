@@ -15,6 +15,8 @@ from ptychodose.errors import CouldNotCheck, StudyError
 from ptychodose.formats.untrusted import is_inside, one_line
 
 MD5 = re.compile(r"[0-9a-f]{32}")
+FILES = {"deps": "dependency", "outs": "output"}  # of a stage, in dvc.yaml and dvc.lock
+READ = ("dvc.lock", ".dvcignore", "params.yaml")  # beside dvc.yaml
 OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")  # an MD5, of a folder's listing with .dir
 
 
@@ -36,12 +38,13 @@ class Out:
 
 @dataclass(frozen=True)
 class Declared:
-    """A stage of dvc.yaml with its templates filled in: command, dotted names of params.yaml, dependencies, and outs
-    that DVC keeps no copy of (`cache: false`)."""
+    """A stage of dvc.yaml with its templates filled in: command (after `cd` where it has a `wdir`), dotted names of
+    params.yaml, dependencies, outs, and those of them that DVC keeps no copy of (`cache: false`)."""
 
     command: str
     params: list[str]
     deps: list[str]
+    outs: list[str]
     uncached: list[str]
 
 
@@ -72,12 +75,14 @@ def _asked(folder: str) -> Repository:
                 os.stat(objects)  # ValueError for what is no path
             try:
                 stages = repo.index.stages
-                found = {stage.name: _declared(stage) for stage in stages if getattr(stage, "name", None)}
+                found = {stage.name: _declared(stage, folder) for stage in stages if getattr(stage, "name", None)}
                 files = [(stage.path_in_repo, out) for stage in stages if stage.is_data_source for out in stage.outs]
                 added = {os.path.relpath(out.fs_path, folder): path for path, out in files}
             except Exception as error:  # of DVC, of YAML, of what is odd in an odd file
+                text = " ".join(str(error).split())
+                name = next((file for file in READ if file in text), "dvc.yaml")
                 raise StudyError(
-                    f"dvc.yaml: DVC cannot read it ({one_line(' '.join(str(error).split()))}); `git restore dvc.yaml`"
+                    f"{name}: DVC cannot read it ({one_line(text)}); `git restore {name}`, or mend it"
                 ) from None
     except StudyError:
         raise
@@ -87,11 +92,14 @@ def _asked(folder: str) -> Repository:
     return Repository(objects.relative_to(folder) if objects.is_relative_to(folder) else objects, found, added)
 
 
-def _declared(stage: Any) -> Declared:
+def _declared(stage: Any, folder: str) -> Declared:
     """Of one of DVC's stages."""
+    where = os.path.relpath(stage.wdir, folder)
+    command = str(stage.cmd) if where == "." else f"cd {where} && {stage.cmd}"
     params = [name for dep in stage.deps for name in getattr(dep, "params", [])]
     deps = [dep.def_path for dep in stage.deps if not getattr(dep, "params", [])]
-    return Declared(str(stage.cmd), params, deps, [out.def_path for out in stage.outs if not out.use_cache])
+    outs = {out.def_path: out.use_cache for out in stage.outs}
+    return Declared(command, params, deps, list(outs), [path for path, kept in outs.items() if not kept])
 
 
 def cache_path(md5: str) -> Path:
@@ -119,14 +127,14 @@ def outs(document: dict[str, Any]) -> list[Out]:
 
 
 def ran(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """How every stage of a dvc.lock ran: `command`, `parameters` by dotted name, `deps` (MD5 by path). StudyError as
-    `outs`."""
+    """How every stage of a dvc.lock ran: `command`, `parameters` by dotted name, `deps` and `outs` (MD5 by path).
+    StudyError as `outs`."""
     found = {}
     try:
         for stage, record in document.get("stages", {}).items():
             params = [item for file in (record.get("params") or {}).values() for item in file.items()]
-            deps = {str(dep["path"]): str(dep["md5"]) for dep in record.get("deps") or []}
-            found[str(stage)] = {"command": record.get("cmd"), "parameters": dict(params), "deps": deps}
+            files = {key: {str(row["path"]): str(row["md5"]) for row in record.get(key) or []} for key in FILES}
+            found[str(stage)] = {"command": record.get("cmd"), "parameters": dict(params), **files}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise StudyError("dvc.lock: damaged; restore it with `git restore dvc.lock`") from None
     return found

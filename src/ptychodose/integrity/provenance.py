@@ -24,13 +24,19 @@ def check(study: Record) -> list[Finding]:
     StudyError when dvc.yaml, dvc.lock or params.yaml cannot be read at all."""
     locked, values, known = lock.ran(load_yaml("dvc.lock")), load_yaml(definition.PARAMS), Known()
     stages: dict[Difference, list[str]] = {}
-    for stage, declared in lock.repository().stages.items():
+    graph = lock.repository().stages
+    for stage in {**graph, **locked}:
         found = [("dvc.lock", "stages of dvc.yaml have not run:")]
-        if stage in locked:
-            found = [*_as_defined(declared, values, LOCK, locked[stage]), *_dependencies(locked[stage], study, known)]
+        if stage not in graph:
+            found = [("dvc.yaml", "stages of dvc.lock are no longer there:")]
+        elif stage in locked:
+            ran, declared = locked[stage], graph[stage]
+            found = [*_as_defined(declared, values, LOCK, ran), *_graph(declared, ran)]
+            found += _dependencies(ran, study, known)
             for own in _recorded(stage, study):
-                found += [*_as_defined(declared, values, MANIFEST, own), *_files(own, study, known)]
-        for difference in found:
+                found += [*_as_defined(declared, values, MANIFEST, own), *_undeclared(declared, own)]
+                found += _files(own, study, known)
+        for difference in dict.fromkeys(found):
             stages.setdefault(difference, []).append(stage)
     return [Finding(path, STALE, f"{text} {', '.join(names)}") for (path, text), names in stages.items()]
 
@@ -60,6 +66,23 @@ def _as_defined(
         value, recorded = definition.value_of(values, name), ran["parameters"].get(name)
         if name not in declared.params or value != recorded:
             yield "params.yaml", _both(name, value, recorded, source)
+
+
+def _graph(declared: lock.Declared, ran: dict[str, Any]) -> Iterator[Difference]:
+    """Dependencies and outputs that only one of dvc.yaml and dvc.lock has."""
+    for key, word in lock.FILES.items():
+        here = getattr(declared, key)
+        for path in sorted(set(here) ^ set(ran[key])):
+            one, other = ("declared", "not") if path in here else ("not declared", "is")
+            yield "dvc.yaml", f"{word} {quoted(path)} is {one} here and {other} {LOCK}"
+
+
+def _undeclared(declared: lock.Declared, own: dict[str, Any]) -> Iterator[Difference]:
+    """Folders of code that a stage has read by its own record and that are no dependency any more."""
+    for path in own["code"]:
+        if not any(f"{path}/".startswith(f"{dep}/") for dep in declared.deps):
+            folder = Path(path).parent.as_posix()
+            yield "dvc.yaml", f"code of {quoted(folder)} is not declared here and was read {MANIFEST}"
 
 
 def _both(what: str, now: object, then: object, source: str) -> str:

@@ -15,6 +15,7 @@ from ptychodose.integrity.record import Finding
 from ptychodose.integrity.sample import Sample
 from ptychodose.study import manifest
 
+LONGEST = 2000  # characters of a line: names in the records are anyone's
 GIT_KEEPS = {manifest.JOINED.as_posix(), "dvc.lock"}
 
 
@@ -41,7 +42,7 @@ class Report:
     @property
     def unchecked(self) -> list[str]:
         """What could not be checked."""
-        unread = [f"{one_line(f.path)}: {f.detail}" for f in self.findings if f.kind == record.UNREADABLE]
+        unread = [f"{f.path}: {f.detail}" for f in self.findings if f.kind == record.UNREADABLE]
         return unread + [f"what was added, and whether git has this manifest.json: {self.silent}"] * bool(self.silent)
 
     @property
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         # A refused seal leaves standard output empty, so that $(... verify --seal) is a seal or nothing.
         for line in _lines(report, options):
-            print(line, file=sys.stderr if options.seal else sys.stdout)
+            print(one_line(line, LONGEST), file=sys.stderr if options.seal else sys.stdout)
     return report.status
 
 
@@ -130,9 +131,9 @@ def _document(report: Report) -> dict[str, Any]:
 def _lines(report: Report, options: argparse.Namespace) -> Iterator[str]:
     for entry in report.repairs:
         done = "not repaired" if entry.source is None else f"repaired from {entry.source}"
-        yield f"{done}: {one_line(entry.path)} ({entry.place}): {entry.detail}"
+        yield f"{done}: {entry.path} ({entry.place}): {entry.detail}"
     for finding in report.findings if options.verbose else report.bad:
-        yield f"{finding.kind:9} {one_line(finding.path)}: {finding.detail}"
+        yield f"{finding.kind:9} {finding.path}: {finding.detail}"
     yield from (f"NOT checked: {what}" for what in report.unchecked)
     if report.against is not None and report.strict:
         for file in report.against.files:
