@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from closure import ROOT
+from ptychodose.study import params
 from sandbox import fresh
 
 STAGE = """dose=$(sed -n 's/^dose: //p' params.yaml)
@@ -145,6 +146,16 @@ def test_a_list_that_cannot_be_read_ends_in_one_line(bare, runs, words):
     assert not (bare.folder / "here").exists()
 
 
+def test_the_list_of_the_project_can_be_read_and_its_page_submits_all_of_it(bare):
+    (count,) = re.findall(r"sbatch --array=1-(\d+) ", (ROOT / "cluster/README.md").read_text())
+    submitted = {"SLURM_SUBMIT_DIR": ROOT, "STUDY_RUNS": None}
+    for index in range(1, int(count) + 1):
+        assert "cannot be cloned" in bare.task(index, **submitted)[2][0]
+    assert f"has {count} runs" in bare.task(int(count) + 1, **submitted)[2][0]
+    keys = set(re.findall(r"(\S+)=", (ROOT / "cluster/runs.txt").read_text()))
+    assert {"dose", "seed"} <= keys <= set(params.flat(yaml.safe_load((ROOT / "params.yaml").read_text())))
+
+
 @pytest.mark.slow
 def test_tasks_at_once_each_push_their_experiment_and_a_repeated_one_adds_nothing_or_is_refused(cluster):
     ends = cluster.end(*(cluster.begin(index) for index in (1, 2, 1)))
@@ -162,12 +173,14 @@ def test_tasks_at_once_each_push_their_experiment_and_a_repeated_one_adds_nothin
     assert code == 1 and len(wrong) == 1 and "(one -S dose=1); choose another name" in wrong[0]
 
 
-def test_remotes_that_cannot_be_used_are_named_before_anything_is_computed(cluster):
+@pytest.mark.slow
+def test_places_that_cannot_be_used_are_named_before_anything_is_computed(cluster):
     for changes, words in (
         ({"STUDY_STORE": cluster.folder / "not mounted"}, "no folder"),
         ({"STUDY_STORE": None}, f"no folder {cluster.home}/ptychodose-store"),
         ({"STUDY_STORE": "gs://bucket/x"}, "DVC remote cluster"),
         ({"STUDY_REV": "1" * 40}, "git push first"),
+        ({"STUDY_VENV": "/nowhere/at/all"}, "STUDY_VENV: /nowhere/at/all (error: .venv is a link"),
     ):
         code, out, wrong = cluster.task(1, **changes)
         assert code == 1 and out == "" and len(wrong) == 1 and words in wrong[0], wrong
@@ -192,8 +205,7 @@ def test_a_failed_run_and_failed_pushes_leave_a_status_and_no_experiment(cluster
 
 def test_the_signal_before_the_time_limit_ends_everything_and_cleans(cluster):
     begun, waits = cluster.begin(4), cluster.home / "waits"
-    until = time.monotonic() + 60
-    while not (waits.is_file() and waits.read_text()) and time.monotonic() < until:
+    while not (waits.is_file() and waits.read_text()) and begun.poll() is None:
         time.sleep(0.1)
     command = Path("/proc", waits.read_text().strip(), "cmdline")
     assert command.read_bytes().startswith(b"sleep")
