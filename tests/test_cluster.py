@@ -267,4 +267,4 @@ def test_two_doses_give_the_same_records_by_array_queue_and_hand(bare):
 def test_three_doses_give_the_same_manifests_by_array_queue_and_hand(bare):
     study = fresh(bare.folder / "my clone", bare.home)
     records = same_by_array_queue_and_hand(bare, study, (1000, 10000, 100000))
-    assert {"dvc.lock", "manifest.json", "data/manifests/compare.json"} <= records
+    assert {"dvc.lock", "manifest.json", "data/manifests/reconstruct.json"} <= records
