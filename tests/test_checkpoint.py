@@ -50,7 +50,7 @@ def bright():
 
 def train(source, kept=None, **changes):
     settings = tiny(pattern_visits=64, **changes)
-    return training.train(source, training.architecture(settings), settings, 1, kept)
+    return training.train(source, training.architecture(settings), settings, 1, kept, "train_x")
 
 
 def equal(one, other):
