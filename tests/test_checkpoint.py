@@ -76,6 +76,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit(bright, kind, life, capsys)
     assert equal(whole, resumed)
 
 
+@pytest.mark.slow
 def test_the_hybrid_goes_on_bit_for_bit(monkeypatch):
     monkeypatch.setattr(hybrid_training, "JUDGES", 1)
     settings = replace(TINY, updates=4, scenes=2)

@@ -258,7 +258,7 @@ def same_by_array_queue_and_hand(cluster, study, doses):
     return set(made)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_doses_give_the_same_records_by_array_queue_and_hand(bare):
     study = fresh(bare.folder / "my clone", bare.home)
     graph = yaml.safe_load((study.folder / "dvc.yaml").read_text())

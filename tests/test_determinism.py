@@ -12,7 +12,6 @@ from determinism import DATA, EXPERIMENTS, NARROW, ONE, TWO
 
 FROM_OUTSIDE = [  # what a user's environment can say without leaving the class of CPUs
     "2 threads in the environment",
-    "instruction set in the environment",
     "C library without AVX-512",
 ]
 CLOSE = 1e-3  # of the largest weight, after the few updates of the tiny profile

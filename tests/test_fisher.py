@@ -178,6 +178,7 @@ def test_maximum_likelihood_reaches_the_bound(case):
     assert 0.9 < ratio < 1.15, ratio
 
 
+@pytest.mark.slow
 def test_the_most_probable_object_reaches_the_bayesian_bound(case):
     """Objects drawn from the prior, reconstructed from a flat start with that prior: the mean error is the bound's."""
     scan = case.at(30 * 9)

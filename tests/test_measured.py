@@ -23,6 +23,7 @@ GEOMETRY = Geometry(8800, 1.0, 75e-6)
 # Quality without truth
 
 
+@pytest.mark.slow
 def test_deviance_and_half_data_need_no_truth_and_see_a_good_object():
     s, settings = scene(1e5), params.load(ROOT / "params.yaml").reconstruct_map
 

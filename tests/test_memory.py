@@ -48,6 +48,7 @@ def peak(side):
     return int(subprocess.run(run, cwd=ROOT, check=True, capture_output=True, text=True).stdout) / 1024
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STATUS.is_file(), reason="no /proc here")
 def test_four_times_the_patterns_on_the_same_object_take_no_more_memory():
     """1,156 patterns and 4,624 are both more than have their probes kept, which would take 38 and 151 MB."""

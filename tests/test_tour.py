@@ -5,9 +5,12 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from closure import ROOT
 
 
+@pytest.mark.slow
 def test_the_tour_goes_from_a_scan_to_a_score_and_a_picture(tmp_path):
     """In a folder of its own, with the study's parameters and base."""
     shutil.copy(ROOT / "params.yaml", tmp_path)

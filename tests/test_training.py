@@ -44,6 +44,7 @@ def test_training_is_repeatable_and_beats_the_flat_object(bright, kind, size):
     assert first.pattern_visits == 128 and first.epochs_completed > 0
 
 
+@pytest.mark.slow
 def test_the_weights_kept_are_those_of_the_best_heldout_loss(bright):
     source = own(bright, 4)
     runs = (fit(source, seed=seed, learning_rate=0.3) for seed in range(20))
