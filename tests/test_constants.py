@@ -15,7 +15,7 @@ from ptychodose.iterative import descent, poisson_map, posterior, priors, proble
 from ptychodose.iterative.problem import Problem
 from ptychodose.measured import diagnosis, live
 from ptychodose.networks import features, fitting, losses, stitch, training, unrolled
-from ptychodose.physics import forward, noise
+from ptychodose.physics import forward, noise, probes
 from ptychodose.reconstruct import bundles
 from ptychodose.refine import hybrid, hybrid_training, procedural_probes, refinement, spread, spread_training
 from ptychodose.scans import acquisition, base, tensors
@@ -65,6 +65,7 @@ TUNED = {
     modes: {"FAINT": 0.2, "LEAST": 0.02},
     state: {"BLUR": 1.0},
     noise: {"BRIGHTEST": 4e9},
+    probes: {"DIMMEST": 1e-6},
     acquisition: {"DARK": 1e-6},
     base: {"LEAST_PUPIL": 2.0, "WIDEST": 0.8},
     values: {"TOLERANCE": 1e-3, "LONGEST": 600, "MEMORY": 2**34},

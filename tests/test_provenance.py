@@ -120,11 +120,21 @@ def test_a_graph_that_stages_did_not_run_by_is_stale(change, said):
     assert any(name == "dvc.yaml" and said in detail for name, detail in stale()), stale()
 
 
+READ = ("dvc.yaml", "code of 'src' is not declared here and was read in the manifest of two")
+
+
 def test_a_dependency_dropped_from_both_records_is_still_what_the_stage_has_read():
     replaced("dvc.yaml", DEP, "    params")
     edited_lock(lambda stages: stages["two"].update(deps=stages["two"]["deps"][:-1]))
     lock._asked.cache_clear()
-    assert stale() == {("dvc.yaml", "code of 'src' is not declared here and was read in the manifest of two")}
+    assert stale() == {READ}
+
+
+def test_a_dependency_whose_name_another_file_begins_with_does_not_stand_for_it():
+    replaced("dvc.yaml", DEP, DEP.replace("two.py", "tw"))
+    edited_lock(lambda stages: stages["two"]["deps"][-1].update(path="src/tw"))
+    lock._asked.cache_clear()
+    assert READ in stale()
 
 
 def edited_lock(change):

@@ -98,6 +98,13 @@ def test_halves_with_fewer_photons_than_taught_the_network_are_said(own):
         assert len(said) == lines and all("5000 photons" in line and "5100" in line for line in said[1:])
 
 
+@pytest.mark.parametrize(
+    ("dose", "known"), [(98.9, False), (99.1, True), (300, True), (1009, True), (1011, False), (float("nan"), False)]
+)
+def test_doses_that_taught_are_those_of_the_range_to_one_per_cent(dose, known):
+    assert bundles.taught((100.0, 1000.0), dose) is known
+
+
 def test_resemblance_is_blind_to_place_phase_and_photons_and_sees_another_wave():
     probe = zone_plate()[None]
     moved = 30j * np.roll(probe, (3, -7), (1, 2))
